@@ -1,0 +1,145 @@
+"""The command ``glassgpt``: finds the command, runs it, and turns whatever goes wrong into one line and an exit code.
+
+Knows the commands by name only and imports the one that runs. Cyclopts appears here and in the commands' signatures.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from glassgpt import __version__
+from glassgpt.cli.options import UsageError, console, did_you_mean
+
+if TYPE_CHECKING:
+    from cyclopts import App
+
+# Heading -> (name, function, help line). A module named here imports torch and numpy inside its function, never at the
+# top: a command's help must not wait for them.
+COMMANDS: dict[str, list[tuple[str, str, str]]] = {
+    "Start here": [],
+    "Data": [],
+    "Model": [],
+    "Trust": [],
+}
+
+EXAMPLES = [
+    'glassgpt generate gpt2 "Every effort moves you"',
+    "glassgpt train my.txt",
+    "glassgpt plan gpt2-xl --batch 8 --accelerator h100",
+]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs ``glassgpt ARGUMENTS`` (default: those of the process) and returns the exit code.
+
+    0 done, 1 failed, 2 wrong usage, 130 interrupted, 141 the reader of the output has gone; a command may return its
+    own code. ``--debug`` anywhere before a lone ``--`` adds the traceback of a failure.
+    """
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    options = tokens[: tokens.index("--")] if "--" in tokens else tokens
+    if debug := "--debug" in options:
+        tokens.remove("--debug")
+    logging.basicConfig(format="glassgpt: %(message)s")
+    logging.getLogger("glassgpt").setLevel(logging.DEBUG if debug else logging.INFO)
+    try:
+        code = run(tokens)
+        sys.stdout.flush()
+        return code
+    except (Exception, KeyboardInterrupt) as error:
+        if debug:
+            traceback.print_exc()
+        return report(error, debug)
+
+
+def run(tokens: list[str]) -> int:
+    """Runs one command line; returns what the command returned, 0 for None.
+
+    Raises:
+        UsageError: no such command or option, or a value that cannot be.
+    """
+    if not tokens or tokens[0] in ("--help", "-h"):
+        print_overview()
+        return 0
+    if tokens[0] == "--version":
+        print(f"glassgpt {__version__}")
+        return 0
+    names = [name for commands in COMMANDS.values() for name, _, _ in commands]
+    if tokens[0] not in names and not tokens[0].startswith("-"):
+        hint = did_you_mean(tokens[0], names) or f"choose one of {', '.join(names)}"
+        raise UsageError(f"there is no command {tokens[0]!r}: {hint}")
+
+    from cyclopts import CycloptsError
+
+    try:
+        result = build_app()(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        error.verbose = False
+        command = " ".join(error.command_chain or ())
+        raise UsageError(f"{' '.join(str(error).split())} See: {' '.join(['glassgpt', command, '--help'])}") from error
+    return result if isinstance(result, int) else 0
+
+
+def build_app() -> App:
+    """The cyclopts application of all commands, none imported yet."""
+    from cyclopts import App
+
+    app = App(name="glassgpt", version=__version__, help_format="plaintext", suppress_keyboard_interrupt=False)
+    for heading, commands in COMMANDS.items():
+        for name, function, line in commands:
+            app.command(function, name=name, help=line, group=heading)
+    app.register_install_completion_command()
+    return app
+
+
+def print_overview() -> None:
+    """Prints all commands by heading. Cyclopts would take three times as long to say it."""
+    from rich.table import Table
+
+    out = console()
+    out.print(f"[bold]glassgpt[/] {__version__}: the GPT-2 and GPT-3 family of language models, end to end\n")
+    out.print("Usage: glassgpt COMMAND [ARGUMENTS] [OPTIONS]")
+    table = Table.grid(padding=(0, 2))
+    for heading, commands in COMMANDS.items():
+        if commands:
+            table.add_row(f"\n[bold]{heading}[/]")
+        for name, _, line in commands:
+            table.add_row(f"  [cyan]{name}[/]", line)
+    out.print(table)
+    out.print("\n[bold]Examples[/]", *(f"  {example}" for example in EXAMPLES), sep="\n", highlight=False)
+    out.print(
+        "\nglassgpt COMMAND --help explains a command; --version, --install-completion; --debug shows tracebacks."
+    )
+
+
+def report(error: BaseException, debug: bool) -> int:
+    """Prints what went wrong in one line on stderr and returns the exit code."""
+    if isinstance(error, BrokenPipeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains when it flushes
+        return 141
+    if isinstance(error, KeyboardInterrupt):
+        print("glassgpt: interrupted", file=sys.stderr)
+        return 130
+    print(f"glassgpt: error: {message(error, debug)}", file=sys.stderr)
+    return 2 if isinstance(error, UsageError) else 1
+
+
+def message(error: BaseException, debug: bool) -> str:
+    """What to tell the user about an error: expected ones speak for themselves, others are named."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    if "pydantic" in sys.modules:
+        from pydantic import ValidationError
+
+        from glassgpt.cli.config import explain
+
+        if isinstance(error, ValidationError):
+            return explain(error)
+    if isinstance(error, (UsageError, ValueError, OSError, ImportError)):
+        return str(error)
+    first = (str(error).splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first}" + ("" if debug else " (run again with --debug for the traceback)")
