@@ -1,0 +1,148 @@
+"""One directory is a model: Hugging Face's GPT-2 layout, which transformers, vLLM and llama.cpp's converter read too."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from glassgpt.model.config import ModelConfig
+from glassgpt.model.gpt import GPT
+from glassgpt.tokenizer.tokenizer import Tokenizer
+from glassgpt.weights.files import chunks, read
+from glassgpt.weights.hugging_face import config_from_json, config_to_json, from_hugging_face, to_hugging_face
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+SHARD_BYTES = 5 * 10**9
+
+Content = Iterable[bytes | memoryview]
+
+
+def model_files(model: GPT, tokenizer: Tokenizer) -> dict[str, Content]:
+    """File name -> content of a model directory; weights stream tensor by tensor.
+
+    Raises:
+        ValueError: the tokenizer has more tokens than the model.
+    """
+    config = model.config
+    if tokenizer.vocab_size > config.vocab_size:
+        raise ValueError(f"the tokenizer has {tokenizer.vocab_size} tokens, the model only {config.vocab_size}")
+    dtype = next(model.parameters()).dtype
+    eot = {"bos_token_id": tokenizer.eot, "eos_token_id": tokenizer.eot}
+    return {
+        "config.json": [_json(config_to_json(config, dtype, tokenizer.eot))],
+        "generation_config.json": [_json(eot)],
+        **{name: [content] for name, content in tokenizer.files(config.context_length).items()},
+        **_weight_files(to_hugging_face(model)),
+    }
+
+
+def save_model(model: GPT, tokenizer: Tokenizer, directory: Path) -> None:
+    """Writes a model directory; ``directory`` appears whole or not at all.
+
+    Raises:
+        FileExistsError: ``directory`` exists.
+    """
+    directory = Path(directory)
+    if directory.exists():
+        raise FileExistsError(f"{directory} exists: remove it or choose another name")
+    stage = directory.with_name(f".{directory.name}.partial")
+    stage.mkdir(parents=True, exist_ok=True)
+    for name, content in model_files(model, tokenizer).items():
+        with (stage / name).open("wb") as file:
+            file.writelines(content)
+    stage.rename(directory)
+
+
+def load_model(directory: Path, dtype: torch.dtype | None = torch.float32) -> GPT:
+    """The model in a directory, in evaluation mode, its weights as ``dtype`` (None: as stored).
+
+    Raises:
+        ValueError: a file is damaged, or tensors do not belong to the configuration; names file and tensors.
+        FileNotFoundError: the directory holds no weights.
+    """
+    directory = Path(directory)
+    config = load_config(directory)
+    try:
+        state = from_hugging_face(_read_weights(directory), config)
+    except ValueError as error:
+        raise ValueError(f"{directory}: {error}") from error
+    with torch.device("meta"):
+        model = GPT(config)
+    state = {name: tensor.to(dtype or tensor.dtype).contiguous() for name, tensor in state.items()}
+    model.load_state_dict(state, assign=True)
+    return model.eval()
+
+
+def load_config(directory: Path) -> ModelConfig:
+    """The configuration in a model directory.
+
+    Raises:
+        ValueError: config.json is no JSON object or not GPT-2's.
+        FileNotFoundError: the directory has no config.json.
+    """
+    path = Path(directory) / "config.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{directory} is not a model directory: it has no config.json")
+    try:
+        return config_from_json(_read_json(path))
+    except ValueError as error:
+        raise ValueError(f"{directory}: {error}") from error
+
+
+def load_tokenizer(directory: Path) -> Tokenizer:
+    """The tokenizer in a model directory."""
+    return Tokenizer.load(Path(directory))
+
+
+def _weight_files(tensors: dict[str, Tensor]) -> dict[str, Content]:
+    if sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()) <= SHARD_BYTES:
+        return {WEIGHTS: chunks(tensors)}
+    from huggingface_hub import split_torch_state_dict_into_shards
+
+    plan = split_torch_state_dict_into_shards(tensors, max_shard_size=SHARD_BYTES)
+    shards: dict[str, Content] = {
+        file: chunks({name: tensors[name] for name in names}) for file, names in plan.filename_to_tensors.items()
+    }
+    return shards | {INDEX: [_json({"metadata": plan.metadata, "weight_map": plan.tensor_to_filename})]}
+
+
+def _read_weights(directory: Path) -> dict[str, Tensor]:
+    if (path := directory / WEIGHTS).is_file():
+        return read(path)
+    if not (path := directory / INDEX).is_file():
+        raise FileNotFoundError(f"{directory} holds no {WEIGHTS}: only safetensors weights are read")
+    weight_map = _read_json(path).get("weight_map")
+    if not isinstance(weight_map, dict):
+        raise ValueError(f"{INDEX} has no weight_map")
+    return dict(_read_shards(directory, weight_map))
+
+
+def _read_shards(directory: Path, weight_map: dict[str, str]) -> Iterator[tuple[str, Tensor]]:
+    for file in sorted(set(weight_map.values())):
+        if Path(file).name != file:
+            raise ValueError(f"{INDEX} names {file!r}: a shard is a plain file name in the same directory")
+        wanted = {name for name, shard in weight_map.items() if shard == file}
+        tensors = read(directory / file)
+        if odd := sorted(wanted ^ set(tensors)):
+            raise ValueError(f"{file} and {INDEX} disagree about {', '.join(odd[:8])}")
+        yield from tensors.items()
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return (json.dumps(value, indent=2) + "\n").encode()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path.name} is not JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path.name} holds {type(value).__name__}, expected an object")
+    return value

@@ -1,0 +1,128 @@
+"""Hugging Face's GPT-2: config.json and tensors from and to ours. Knows nothing of where the files lie.
+
+Source: transformers' GPT2Config and GPT2LMHeadModel; ``n_ctx`` and ``torch_dtype`` are there for older readers.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from glassgpt.model.config import ModelConfig
+from glassgpt.model.gpt import GPT
+from glassgpt.weights.book import require_tied
+from glassgpt.weights.names import HUGGING_FACE
+from glassgpt.weights.translate import read_as, write_as
+
+log = logging.getLogger(__name__)
+
+_MASK = re.compile(r"transformer\.h\.\d+\.attn\.(masked_)?bias")
+
+# Settings of GPT2Config that would change the computation, and the values this model computes.
+_EXPECTED: dict[str, tuple[Any, ...]] = {
+    "model_type": ("gpt2",),
+    "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
+    "scale_attn_weights": (True,),
+    "scale_attn_by_inverse_layer_idx": (False,),
+    "add_cross_attention": (False,),
+}
+
+
+def config_to_json(config: ModelConfig, dtype: torch.dtype, eot: int) -> dict[str, Any]:
+    """The config.json of a model; ``qkv_bias`` is ours (GPT2LMHeadModel always has that bias, zero if we have none)."""
+    name = str(dtype).removeprefix("torch.")
+    return {
+        "model_type": "gpt2",
+        "architectures": ["GPT2LMHeadModel"],
+        "vocab_size": config.vocab_size,
+        "n_positions": config.context_length,
+        "n_ctx": config.context_length,
+        "n_embd": config.emb_dim,
+        "n_layer": config.num_layers,
+        "n_head": config.num_heads,
+        "n_inner": None,
+        "activation_function": "gelu_new",
+        "layer_norm_epsilon": config.norm_eps,
+        "attn_pdrop": config.dropout,
+        "embd_pdrop": config.dropout,
+        "resid_pdrop": config.dropout,
+        "initializer_range": 0.02,
+        "scale_attn_weights": True,
+        "scale_attn_by_inverse_layer_idx": False,
+        "reorder_and_upcast_attn": False,
+        "bos_token_id": eot,
+        "eos_token_id": eot,
+        "tie_word_embeddings": config.tied_head,
+        "qkv_bias": config.qkv_bias,
+        "dtype": name,
+        "torch_dtype": name,
+    }
+
+
+def config_from_json(settings: Mapping[str, Any]) -> ModelConfig:
+    """The ModelConfig of a config.json.
+
+    Raises:
+        ValueError: it is not GPT-2's, lacks a size, or asks for a variant this model does not compute.
+    """
+    defaults = {"activation_function": "gelu_new", "scale_attn_weights": True}
+    for key, allowed in _EXPECTED.items():
+        if (value := settings.get(key, defaults.get(key, False))) not in allowed:
+            raise ValueError(f"config.json has {key} {value!r}, this model computes {' or '.join(map(repr, allowed))}")
+    sizes = ("vocab_size", "n_positions", "n_embd", "n_head", "n_layer")
+    if missing := [key for key in sizes if key not in settings]:
+        raise ValueError(f"config.json lacks {', '.join(missing)}: a GPT-2 configuration has {', '.join(sizes)}")
+    if (inner := settings.get("n_inner")) not in (None, 4 * settings["n_embd"]):
+        raise ValueError(f"config.json has n_inner {inner}, this model computes 4 * n_embd = {4 * settings['n_embd']}")
+    dropouts = {key: settings.get(key, 0.1) for key in ("resid_pdrop", "embd_pdrop", "attn_pdrop")}
+    if len(set(dropouts.values())) > 1:
+        log.warning("config.json has different dropout rates %s: resid_pdrop is used for all", dropouts)
+    return ModelConfig(
+        vocab_size=settings["vocab_size"],
+        context_length=settings["n_positions"],
+        emb_dim=settings["n_embd"],
+        num_heads=settings["n_head"],
+        num_layers=settings["n_layer"],
+        dropout=dropouts["resid_pdrop"],
+        norm_eps=settings.get("layer_norm_epsilon", 1e-5),
+        tied_head=settings.get("tie_word_embeddings", True),
+        qkv_bias=settings.get("qkv_bias", True),
+    )
+
+
+def to_hugging_face(model: GPT) -> dict[str, Tensor]:
+    """The tensors of GPT2LMHeadModel; a tied head is left out, a missing query/key/value bias is written as zeros."""
+    config, state = model.config, dict(model.state_dict())
+    if not config.qkv_bias:
+        zeros = state["token_embedding.weight"].new_zeros(3 * config.emb_dim)
+        state |= {f"blocks.{layer}.attention.qkv.bias": zeros for layer in range(config.num_layers)}
+    return write_as(HUGGING_FACE, state, config)
+
+
+def from_hugging_face(tensors: Mapping[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
+    """The state dict of ``GPT(config)`` from GPT2LMHeadModel's or GPT2Model's tensors (with ``transformer.`` or not).
+
+    Causal-mask buffers of older files are dropped.
+
+    Raises:
+        ValueError: tensors are missing, unexpected, misshapen, or contradict the configuration.
+    """
+    named = {_prefixed(name): tensor for name, tensor in tensors.items()}
+    named = {name: tensor for name, tensor in named.items() if not _MASK.fullmatch(name)}
+    if config.tied_head and "lm_head.weight" in named:
+        require_tied(named.pop("lm_head.weight"), named.get("transformer.wte.weight"), "lm_head.weight")
+    state = read_as(HUGGING_FACE, named, config.model_copy(update={"qkv_bias": True}))
+    if not config.qkv_bias:
+        for layer in range(config.num_layers):
+            if state.pop(f"blocks.{layer}.attention.qkv.bias").any():
+                raise ValueError(f"transformer.h.{layer}.attn.c_attn.bias is not zero, but config.json has no qkv_bias")
+    return state
+
+
+def _prefixed(name: str) -> str:
+    return name if name.startswith(("transformer.", "lm_head.")) else f"transformer.{name}"

@@ -1,0 +1,78 @@
+"""From what a user types to a model directory: a run, a directory, a hub id or a published size's name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from glassgpt.model.config import ALIASES, SIZES
+
+# OpenAI's checkpoints on the Hugging Face hub.
+PUBLISHED = {size: f"openai-community/{size}" for size in SIZES if not size.startswith("gpt3")}
+FILES = ["*.json", "*.safetensors", "merges.txt"]
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+def find(source: str | Path) -> Path:
+    """The model directory that ``source`` means.
+
+    A directory with ``config.json`` is taken as it is; one with ``checkpoints/`` gives its newest verified checkpoint;
+    ``gpt2`` ... ``gpt2-xl`` (also ``124M`` and the like) and ``owner/name`` are downloaded through huggingface_hub,
+    which honours HF_HOME and HF_HUB_OFFLINE.
+
+    Raises:
+        FileNotFoundError: nothing of that name is here, or the hub cannot be asked; says what was tried.
+        ValueError: the run's checkpoints are all damaged, or the size was never published.
+    """
+    path, text = Path(source), str(source)
+    if (path / "config.json").is_file():
+        return path
+    if (path / "checkpoints").is_dir():
+        return _newest_checkpoint(path)
+    if path.exists():
+        what = "a file" if path.is_file() else "a directory without config.json or checkpoints/"
+        raise FileNotFoundError(f"{text} is {what}: give a run, a model directory, a hub id or one of {_sizes()}")
+    name = ALIASES.get(text.lower(), text.lower())
+    if name in SIZES and name not in PUBLISHED:
+        raise ValueError(f"the weights of {name} were never published: choose one of {_sizes()}")
+    if name in PUBLISHED:
+        return _download(PUBLISHED[name])
+    if _HUB_ID.fullmatch(text):
+        return _download(text)
+    raise FileNotFoundError(
+        f"no model {text!r}: no such directory, and neither a hub id (owner/name) nor one of {_sizes()}"
+    )
+
+
+def _newest_checkpoint(run: Path) -> Path:
+    from glassgpt.weights.manifest import newest
+
+    if (checkpoint := newest(run / "checkpoints")) is None:
+        raise FileNotFoundError(f"{run} has no checkpoint yet: let `glassgpt train` reach its first one")
+    return checkpoint.path
+
+
+def _download(repository: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    try:
+        return Path(snapshot_download(repository, allow_patterns=FILES))
+    except RepositoryNotFoundError as error:
+        raise FileNotFoundError(f"the hub has no model {repository!r}, and there is no such directory here") from error
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise FileNotFoundError(
+            f"could not get {repository}: it is not in the cache ({_cache()}) and the hub did not answer. Connect to "
+            f"the network, or run `hf download {repository}` where there is one and copy that cache here (HF_HOME)"
+        ) from error
+
+
+def _cache() -> str:
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return HF_HUB_CACHE
+
+
+def _sizes() -> str:
+    return ", ".join(PUBLISHED)

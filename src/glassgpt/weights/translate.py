@@ -1,0 +1,72 @@
+"""State dicts from and to another format's names and layouts, by a table of weights/names. Nothing is ever skipped:
+a missing, unexpected or misshapen tensor is refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from glassgpt.model.config import ModelConfig
+from glassgpt.model.gpt import GPT
+from glassgpt.weights.names import Foreign
+
+
+def write_as(table: Mapping[str, Foreign], state: Mapping[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
+    """Our state dict under the table's names, as views where the layout allows it."""
+    theirs: dict[str, Tensor] = {}
+    for name, ours in state.items():
+        entry, layer = _entry(table, name)
+        parts = entry.split(ours, config)
+        theirs.update({foreign.format(layer): part for foreign, part in zip(entry.names, parts, strict=True)})
+    return theirs
+
+
+def read_as(table: Mapping[str, Foreign], theirs: Mapping[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
+    """The state dict of ``GPT(config)`` from tensors under the table's names.
+
+    Raises:
+        ValueError: tensors are missing, unexpected or of another shape; names all of them (at most eight a kind).
+    """
+    wanted = blank(config)
+    check(write_as(table, wanted, config), theirs)
+    state = {}
+    for name in wanted:
+        entry, layer = _entry(table, name)
+        state[name] = entry.join([theirs[foreign.format(layer)] for foreign in entry.names], config)
+    return state
+
+
+def blank(config: ModelConfig) -> dict[str, Tensor]:
+    """The state dict of ``GPT(config)`` without storage."""
+    with torch.device("meta"):
+        return GPT(config).state_dict()
+
+
+def check(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
+    """Raises ValueError unless both have the same names and shapes."""
+    shapes = {name: (tuple(given[name].shape), tuple(wanted[name].shape)) for name in wanted if name in given}
+    problems = {
+        "missing": [name for name in wanted if name not in given],
+        "unexpected": [name for name in given if name not in wanted],
+        "misshapen": [f"{name} is {got}, expected {want}" for name, (got, want) in shapes.items() if got != want],
+    }
+    if any(problems.values()):
+        raise ValueError(
+            "; ".join(f"{kind}: {_some(names)}" for kind, names in problems.items() if names)
+            + ". Check that the configuration belongs to these weights"
+        )
+
+
+def _entry(table: Mapping[str, Foreign], name: str) -> tuple[Foreign, str]:
+    """The table's entry for one of our names, and its layer number as text."""
+    match name.split("."):
+        case ["blocks", layer, *rest]:
+            return table[".".join(["blocks", "{}", *rest])], layer
+    return table[name], ""
+
+
+def _some(names: list[str], limit: int = 8) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
