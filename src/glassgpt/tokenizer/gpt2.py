@@ -1,0 +1,15 @@
+"""GPT-2's tokenizer, from the vocabulary that comes with this package."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+
+from glassgpt.tokenizer.tokenizer import Tokenizer
+from glassgpt.tokenizer.vocabulary import load_ranks
+
+
+@cache
+def gpt2() -> Tokenizer:
+    """The 50,257 tokens of GPT-2 and GPT-3: 256 bytes, 50,000 merges and ``<|endoftext|>``."""
+    return Tokenizer(load_ranks(files("glassgpt.tokenizer").joinpath("assets/gpt2.tiktoken").read_bytes()))
