@@ -1,0 +1,256 @@
+"""Writes checkpoints that survive a kill, a full disk and a power cut, and rotates old ones out.
+
+Knows nothing of models or optimizers: a checkpoint is named streams of bytes and the facts of its manifest.
+The protocol and what is promised about it: docs/reliability.md.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import secrets
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any, Self
+
+from glassgpt.training.lock import exclusive
+from glassgpt.training.storage import Buffer, Storage, is_refusal, remove_tree, write_file
+from glassgpt.weights.checkpoint import Checkpoint, candidates, newest, step_name
+from glassgpt.weights.manifest import File, Manifest, Parent, TensorFacts, build
+
+logger = logging.getLogger(__name__)
+
+
+class Checkpoints:
+    """The checkpoints of one run, open for writing: ``with Checkpoints(run / "checkpoints") as checkpoints: ...``.
+
+    Entering takes the lock, removes what a killed predecessor left half written, and tries a commit in small.
+    After each commit the newest ``keep`` verified checkpoints stay, and every one whose step ``keep_every`` divides.
+    """
+
+    def __init__(
+        self, directory: Path, keep: int = 2, keep_every: int | None = None, storage: Storage | None = None
+    ) -> None:
+        if keep < 2:
+            raise ValueError(f"keep is {keep}: keep at least 2 checkpoints, so that a damaged one has a predecessor")
+        self.directory = directory
+        self.keep = keep
+        self.keep_every = keep_every
+        self.storage = storage or Storage()
+        self._size = 0  # bytes of a checkpoint, once known
+        self._verified: dict[int, bool] = {}  # by step, of those that this process has written or hashed
+        self._parent: Parent | None = None
+        self._syncs_directories = True
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as opening:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            opening.enter_context(exclusive(self.directory / ".lock"))
+            for leftover in [*self.directory.glob(".stage-*"), *self.directory.glob(".trash-*")]:
+                remove_tree(self.storage, leftover)
+            self._try_out()
+            self._open = opening.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def preflight(self, size: int) -> None:
+        """Checks, before the first step, that checkpoints of ``size`` bytes will fit.
+
+        Raises:
+            ValueError: there is no room for two. Room for fewer than ``keep`` and a new one is logged as a warning.
+        """
+        self._size = size
+        free, margin = self.storage.free(self.directory), _margin(size)
+        if free < 2 * size + margin:
+            raise ValueError(
+                f"{self.directory} has {free:,} bytes free, two checkpoints need {2 * size + margin:,}: "
+                "free some space, or choose another disk"
+            )
+        if free < (need := (self.keep + 1) * size + margin):
+            logger.warning(
+                "%s has %s bytes free; keeping %d checkpoints while writing one more needs %s",
+                self.directory, f"{free:,}", self.keep, f"{need:,}",
+            )  # fmt: skip
+
+    def newest(self) -> Checkpoint | None:
+        """The newest checkpoint that verifies in full, or None in a new run; commits name it as their parent.
+
+        Raises:
+            CorruptCheckpoint: checkpoints exist, but none verifies.
+        """
+        checkpoint = newest(self.directory)
+        if checkpoint is not None:
+            self._adopt(checkpoint.manifest)
+        return checkpoint
+
+    def commit(self, step: int, files: Mapping[str, Iterable[Buffer]], facts: Mapping[str, Any]) -> Path:
+        """Makes a checkpoint of ``files`` (name -> content as buffers) and returns its directory.
+
+        When this returns, the checkpoint survives a power cut; until then nothing that was committed before is
+        touched. ``facts`` are the fields of ``Manifest`` that are not found here.
+
+        Raises:
+            ValueError: the step is committed already, or a fact is missing or not finite.
+            OSError: the disk refused; the message names the path, the bytes needed and the bytes free.
+        """
+        target = self.directory / step_name(step)
+        self._clear_the_way(target)
+        planned = {name: File(bytes=0, sha256="0" * 64) for name in files}
+        draft = build(
+            {
+                "parent": self._parent,
+                "created": int(time.time()),
+                "files": planned,
+                "tensors": {},
+                **facts,
+                "step": step,
+            }
+        )
+        stage = self._hidden("stage", step)
+        try:
+            self._require_space()
+            manifest = self._write(stage, files, draft)
+            self.storage.rename(stage, target)
+            self._sync_directory(self.directory)
+        except OSError as error:
+            raise self._explained(error, step) from error
+        finally:
+            if stage.exists():
+                with suppress(OSError):
+                    remove_tree(self.storage, stage)
+        self._adopt(manifest)
+        self._rotate()
+        return target
+
+    def _write(self, stage: Path, files: Mapping[str, Iterable[Buffer]], draft: Manifest) -> Manifest:
+        self.storage.make_directory(stage)
+        folders = sorted({(stage / name).parent for name in files} - {stage})
+        for folder in folders:
+            self.storage.make_directory(folder)
+        written: dict[str, File] = {}
+        tensors: dict[str, TensorFacts] = {}
+        for name, chunks in files.items():
+            length, sha256 = write_file(self.storage, stage / name, chunks)
+            written[name] = File(bytes=length, sha256=sha256)
+            if name.endswith(".safetensors"):
+                found = _tensors(stage, name)
+                if twice := tensors.keys() & found.keys():
+                    raise ValueError(f"{name} holds tensors that another file holds too: {', '.join(sorted(twice))}")
+                tensors |= found
+        manifest = draft.model_copy(update={"files": written, "tensors": tensors})
+        write_file(self.storage, stage / "manifest.json", [manifest.encode()])
+        for folder in (*folders, stage):
+            self._sync_directory(folder)
+        return manifest
+
+    def _clear_the_way(self, target: Path) -> None:
+        """Moves a damaged checkpoint of the same step aside: a run that fell back behind it must be able to pass it."""
+        if not target.exists():
+            return
+        try:
+            Checkpoint.open(target).verify()
+        except ValueError as reason:
+            aside = self.directory / f"rejected-{target.name}-{secrets.token_hex(4)}"
+            logger.warning("%s is damaged (%s) and moves to %s", target, reason, aside.name)
+            self.storage.rename(target, aside)
+        else:
+            raise ValueError(f"{target} is committed already: resume after it, or choose another run directory")
+
+    def _rotate(self) -> None:
+        """Deletes what ``keep`` newer verified checkpoints make superfluous; the newest verified one never goes."""
+        kept = 0
+        for path in candidates(self.directory):
+            if kept < self.keep:
+                kept += self._verifies(path)
+            elif not self._pinned(path):
+                try:
+                    self._delete(path)
+                except OSError as error:
+                    logger.warning("the old checkpoint %s cannot be deleted: %s", path, error)
+
+    def _verifies(self, path: Path) -> bool:
+        step = _step(path)
+        try:
+            checkpoint = Checkpoint.open(path)
+            checkpoint.verify_lengths() if self._verified.get(step) else checkpoint.verify()
+            self._verified[step] = True
+        except (ValueError, OSError) as reason:
+            if self._verified.get(step) is not False:
+                logger.warning("checkpoint %s does not count as kept: %s", path, reason)
+            self._verified[step] = False
+        return self._verified[step]
+
+    def _pinned(self, path: Path) -> bool:
+        return self.keep_every is not None and _step(path) % self.keep_every == 0
+
+    def _delete(self, path: Path) -> None:
+        trash = self._hidden("trash", _step(path))
+        self.storage.rename(path, trash)
+        self._sync_directory(self.directory)  # or a power cut could bring the name back with half of its files
+        remove_tree(self.storage, trash)
+
+    def _adopt(self, manifest: Manifest) -> None:
+        self._verified[manifest.step] = True
+        self._parent = Parent(step=manifest.step, digest=manifest.digest)
+        self._size = sum(file.bytes for file in manifest.files.values())
+
+    def _hidden(self, kind: str, step: int) -> Path:
+        return self.directory / f".{kind}-{step:08d}-{secrets.token_hex(4)}"
+
+    def _try_out(self) -> None:
+        """A commit in small: what this file system cannot do shows before the first step, not at the first save."""
+        stage, trash = self._hidden("stage", 0), self._hidden("trash", 0)
+        self.storage.make_directory(stage)
+        write_file(self.storage, stage / "trial", [b"trial"])
+        try:
+            self.storage.sync_directory(stage)
+        except OSError as error:
+            if not is_refusal(error):
+                raise
+            self._syncs_directories = False
+            logger.warning("durability is not guaranteed on the file system of %s: it cannot sync a directory (%s)",
+                           self.directory, error.strerror)  # fmt: skip
+        self.storage.rename(stage, trash)
+        self._sync_directory(self.directory)
+        for folder in self.directory.absolute().parents:  # the way to the run must survive a power cut, too
+            with suppress(OSError):
+                self._sync_directory(folder)
+        remove_tree(self.storage, trash)
+
+    def _sync_directory(self, path: Path) -> None:
+        if self._syncs_directories:
+            self.storage.sync_directory(path)
+
+    def _require_space(self) -> None:
+        if self.storage.free(self.directory) < self._size + _margin(self._size):
+            raise OSError(errno.ENOSPC, "No space left for another checkpoint", str(self.directory))
+
+    def _explained(self, error: OSError, step: int) -> OSError:
+        need, free = self._size + _margin(self._size), self.storage.free(self.directory)
+        return OSError(
+            error.errno,
+            f"step {step} could not be saved to {error.filename or self.directory}: {error.strerror} "
+            f"(needed with a margin: {need:,} bytes, free: {free:,}). Earlier checkpoints are untouched",
+        )
+
+
+def _step(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
+
+
+def _margin(size: int) -> int:
+    return max(64 * 2**20, size // 20)
+
+
+def _tensors(stage: Path, name: str) -> dict[str, TensorFacts]:
+    """What the header of a safetensors file that was just written lists."""
+    with (stage / name).open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    header.pop("__metadata__", None)
+    return {key: TensorFacts(file=name, dtype=entry["dtype"], shape=entry["shape"]) for key, entry in header.items()}
