@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -98,7 +98,7 @@ def fields(model: type[BaseModel], prefix: str = "") -> dict[str, FieldInfo]:
 
 
 def describe(model: type[BaseModel]) -> str:
-    """The fields of a configuration as lines for a command's help: option, default and description."""
+    """The fields of a configuration as lines for a command's docstring, which is its help: option, default, meaning."""
     lines = []
     for path, field in fields(model).items():
         default = "required" if field.is_required() else field.get_default(call_default_factory=True)
@@ -107,13 +107,16 @@ def describe(model: type[BaseModel]) -> str:
 
 
 def suggest(path: str, model: type[BaseModel], prefix: str = "") -> str:
-    """A suggestion for an unknown path: the field most like it, or the one of that name in another table."""
-    known = fields(model)
-    same_name = [other for other in known if other.split(".")[-1] == path.split(".")[-1]]
-    return did_you_mean(prefix + path, [prefix + other for other in same_name or known])
+    """A suggestion for an unknown path: the field of that name in another table, or the field or table most like it."""
+    paths = list(fields(model))
+    tables = [path.rpartition(".")[0] for path in paths if "." in path]
+    elsewhere = [other for other in paths if other.split(".")[-1] == path.split(".")[-1]]
+    if elsewhere:
+        return f"did you mean {prefix + elsewhere[0]!r}?"
+    return did_you_mean(prefix + path, [prefix + other for other in (*paths, *tables)])
 
 
-def explain(error: ValidationError, model: type[BaseModel] | None = None, options: Sequence[str] | dict = ()) -> str:
+def explain(error: ValidationError, model: type[BaseModel] | None = None, options: Collection[str] = ()) -> str:
     """A validation error as one line a problem: which value, what was given, what was expected."""
     lines = []
     for problem in error.errors():
@@ -124,9 +127,9 @@ def explain(error: ValidationError, model: type[BaseModel] | None = None, option
             hint = suggest(path, model) if model is not None else ""
             lines.append(f"{name} is not a setting: {hint or 'remove it'}")
         elif problem["type"] == "missing":
-            lines.append(f"{name} is missing")
+            lines.append(f"{name} is missing: give it a value")
         elif problem["type"] == "value_error":
             lines.append(f"{name}: {reason}" if name else reason)
         else:
             lines.append(f"{name} is {problem['input']!r}, {reason}")
-    return "\n".join(lines)
+    return "\n  ".join(lines)

@@ -69,29 +69,39 @@ def run(tokens: list[str]) -> int:
         print(f"glassgpt {__version__}")
         return 0
     names = [name for commands in COMMANDS.values() for name, _, _ in commands]
-    if tokens[0] not in names and not tokens[0].startswith("-"):
+    if tokens[0] not in [*names, "--install-completion"]:
         hint = did_you_mean(tokens[0], names) or f"choose one of {', '.join(names)}"
         raise UsageError(f"there is no command {tokens[0]!r}: {hint}")
 
-    from cyclopts import CycloptsError
+    from cyclopts import CycloptsError, UnusedCliTokensError
 
     try:
         result = build_app()(tokens, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         error.verbose = False
-        command = " ".join(error.command_chain or ())
-        raise UsageError(f"{' '.join(str(error).split())} See: {' '.join(['glassgpt', command, '--help'])}") from error
+        what = " ".join(str(error).split())
+        if isinstance(error, UnusedCliTokensError):
+            what = f"Unexpected: {' '.join(error.unused_tokens or ())}."
+        raise UsageError(f"{what} See: glassgpt {tokens[0]} --help") from error
     return result if isinstance(result, int) else 0
 
 
 def build_app() -> App:
-    """The cyclopts application of all commands, none imported yet."""
-    from cyclopts import App
+    """The cyclopts application of all commands, none imported yet; a command's help is its docstring."""
+    from cyclopts import App, Parameter
 
-    app = App(name="glassgpt", version=__version__, help_format="plaintext", suppress_keyboard_interrupt=False)
+    app = App(
+        name="glassgpt",
+        version=__version__,
+        help_format="plaintext",
+        default_parameter=Parameter(
+            negative=(), show_default=lambda value: None if value in ("", None) or value is False else str(value)
+        ),
+        suppress_keyboard_interrupt=False,
+    )
     for heading, commands in COMMANDS.items():
-        for name, function, line in commands:
-            app.command(function, name=name, help=line, group=heading)
+        for name, function, _ in commands:
+            app.command(function, name=name, group=heading)
     app.register_install_completion_command()
     return app
 
@@ -110,10 +120,8 @@ def print_overview() -> None:
         for name, _, line in commands:
             table.add_row(f"  [cyan]{name}[/]", line)
     out.print(table)
-    out.print("\n[bold]Examples[/]", *(f"  {example}" for example in EXAMPLES), sep="\n", highlight=False)
-    out.print(
-        "\nglassgpt COMMAND --help explains a command; --version, --install-completion; --debug shows tracebacks."
-    )
+    out.print("\n[bold]Examples[/]", *(f"  {example}" for example in EXAMPLES), sep="\n")
+    out.print("\nMore: glassgpt COMMAND --help, --version, --install-completion, --debug (tracebacks)")
 
 
 def report(error: BaseException, debug: bool) -> int:
