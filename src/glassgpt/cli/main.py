@@ -94,9 +94,7 @@ def build_app() -> App:
         name="glassgpt",
         version=__version__,
         help_format="plaintext",
-        default_parameter=Parameter(
-            negative=(), show_default=lambda value: None if value in ("", None) or value is False else str(value)
-        ),
+        default_parameter=Parameter(negative=(), show_default=shown),
         suppress_keyboard_interrupt=False,
     )
     for heading, commands in COMMANDS.items():
@@ -104,6 +102,11 @@ def build_app() -> App:
             app.command(function, name=name, group=heading)
     app.register_install_completion_command()
     return app
+
+
+def shown(default: object) -> str | None:
+    """A default as a command's help shows it; off and nothing are not worth showing."""
+    return None if default is None or default is False else str(default)
 
 
 def print_overview() -> None:
@@ -121,7 +124,7 @@ def print_overview() -> None:
             table.add_row(f"  [cyan]{name}[/]", line)
     out.print(table)
     out.print("\n[bold]Examples[/]", *(f"  {example}" for example in EXAMPLES), sep="\n")
-    out.print("\nMore: glassgpt COMMAND --help, --version, --install-completion, --debug (tracebacks)")
+    out.print("\nMore: glassgpt COMMAND --help, --version, --install-completion, --debug")
 
 
 def report(error: BaseException, debug: bool) -> int:
@@ -143,7 +146,7 @@ def message(error: BaseException, debug: bool) -> str:
     if "pydantic" in sys.modules:
         from pydantic import ValidationError
 
-        from glassgpt.cli.config import explain
+        from glassgpt.cli.settings import explain
 
         if isinstance(error, ValidationError):
             return explain(error)
