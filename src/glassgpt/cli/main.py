@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # top: a command's help must not wait for them.
 COMMANDS: dict[str, list[tuple[str, str, str]]] = {
     "Start here": [],
-    "Data": [],
+    "Data": [("tokens", "glassgpt.cli.tokens:tokens", "show how a text is cut into tokens")],
     "Model": [],
     "Trust": [],
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -20,15 +21,10 @@ LARGEST = 16 * 2**20  # bytes of a file that is read; GPT-2's tokenizer.json has
 GPT2_MERGES = "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5"  # sha256 of OpenAI's vocab.bpe
 
 
-def write(tokens: Sequence[bytes], context_length: int | None) -> dict[str, bytes]:
+def write(tokens: tuple[bytes, ...], context_length: int | None) -> dict[str, bytes]:
     """``tokenizer.json``, ``tokenizer_config.json`` and, for older readers, ``vocab.json`` and ``merges.txt``."""
-    ids, pairs = vocabulary(tokens), spelled_merges(tokens)
-    return {
-        "tokenizer.json": hugging_face(ids, pairs).to_str(pretty=True).encode(),
-        "tokenizer_config.json": json.dumps(config(context_length), indent=2).encode(),
-        "vocab.json": json.dumps(ids).encode(),
-        "merges.txt": merges_text(pairs),
-    }
+    config = json.dumps(tokenizer_config(context_length), indent=2).encode()
+    return {**vocabulary_files(tokens), "tokenizer_config.json": config}
 
 
 def read(directory: Path) -> list[bytes]:
@@ -62,6 +58,17 @@ def read(directory: Path) -> list[bytes]:
     return tokens
 
 
+@lru_cache(maxsize=1)  # a second's work for GPT-2, and every checkpoint asks for it
+def vocabulary_files(tokens: tuple[bytes, ...]) -> dict[str, bytes]:
+    """The files that depend on the tokens alone."""
+    ids, pairs = vocabulary(tokens), spelled_merges(tokens)
+    return {
+        "tokenizer.json": hugging_face(ids, pairs).to_str(pretty=True).encode(),
+        "vocab.json": json.dumps(ids).encode(),
+        "merges.txt": merges_text(pairs),
+    }
+
+
 def hugging_face(ids: Vocabulary, pairs: list[tuple[str, str]]) -> tokenizers.Tokenizer:
     """The same tokenizer as an object of Hugging Face's library."""
     twin = tokenizers.Tokenizer(BPE(ids, pairs))
@@ -72,7 +79,7 @@ def hugging_face(ids: Vocabulary, pairs: list[tuple[str, str]]) -> tokenizers.To
     return twin
 
 
-def config(context_length: int | None) -> dict[str, Any]:
+def tokenizer_config(context_length: int | None) -> dict[str, Any]:
     """``tokenizer_config.json``; without ``model_max_length`` transformers allows any length."""
     limit = {} if context_length is None else {"model_max_length": context_length}
     special = dict.fromkeys(("bos_token", "eos_token", "unk_token"), ENDOFTEXT)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 from glassgpt.tokenizer.tokenizer import Tokenizer
 from glassgpt.tokenizer.vocabulary import load_ranks
+
+VOCABULARY = Path(__file__).parent / "assets" / "gpt2.tiktoken"
 
 
 @cache
 def gpt2() -> Tokenizer:
     """The 50,257 tokens of GPT-2 and GPT-3: 256 bytes, 50,000 merges and ``<|endoftext|>``."""
-    return Tokenizer(load_ranks(files("glassgpt.tokenizer").joinpath("assets/gpt2.tiktoken").read_bytes()))
+    return Tokenizer(load_ranks(VOCABULARY.read_bytes()))
