@@ -8,6 +8,7 @@ B batch, T new tokens, S capacity, H heads, D head_dim
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -19,10 +20,8 @@ from glassgpt.model.config import ModelConfig
 class LayerCache:
     """The keys and values of one attention layer, each (B, H, S, D)."""
 
-    def __init__(self, cache: Cache, shape: tuple[int, int, int, int], device: torch.device, dtype: torch.dtype):
-        self.cache = cache
-        self.k = torch.zeros(shape, device=device, dtype=dtype)
-        self.v = torch.zeros(shape, device=device, dtype=dtype)
+    def __init__(self, cache: Cache, k: Tensor, v: Tensor):
+        self.cache, self.k, self.v = cache, k, v
 
     def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Stores k and v (B, H, T, D) after what each row holds; returns all keys, all values and the visibility."""
@@ -60,7 +59,8 @@ class Cache:
         self.device = torch.device(device)
         shape = (batch, config.num_heads, self.capacity, config.head_dim)
         self.lengths = [0] * batch
-        self.layers = [LayerCache(self, shape, self.device, dtype) for _ in range(config.num_layers)]
+        k, v = (torch.zeros(config.num_layers, *shape, device=self.device, dtype=dtype) for _ in "kv")
+        self.layers = [LayerCache(self, *pair) for pair in zip(k, v, strict=True)]
         self.is_level = True  # whether all rows hold the same number of tokens
         self.visible: Tensor | None = None
         self.rows = torch.arange(batch, device=self.device)[:, None]  # (B, 1)
@@ -92,3 +92,17 @@ class Cache:
         """Keeps only the first ``lengths[b]`` tokens of row b."""
         assert len(lengths) == len(self.lengths) and all(0 <= n <= m for n, m in zip(lengths, self.lengths, strict=True))
         self.lengths = list(lengths)
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Drops all rows but these, in this order."""
+        self.lengths = [self.lengths[row] for row in rows]
+        self.rows = self.rows[: len(rows)]
+        for layer in self.layers:
+            layer.k, layer.v = layer.k[rows], layer.v[rows]
+
+    def row(self, row: int) -> Cache:
+        """A cache of one row that writes into this one; its length is its own."""
+        part = copy.copy(self)
+        part.lengths, part.rows = [self.lengths[row]], self.rows[:1]
+        part.layers = [LayerCache(part, layer.k[row : row + 1], layer.v[row : row + 1]) for layer in self.layers]
+        return part

@@ -46,7 +46,7 @@ def find(source: str | Path) -> Path:
 
 
 def _newest_checkpoint(run: Path) -> Path:
-    from glassgpt.weights.manifest import newest
+    from glassgpt.weights.checkpoint import newest
 
     if (checkpoint := newest(run / "checkpoints")) is None:
         raise FileNotFoundError(f"{run} has no checkpoint yet: let `glassgpt train` reach its first one")
