@@ -5,6 +5,7 @@ Knows the commands by name only and imports the one that runs. Cyclopts appears 
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 COMMANDS: dict[str, list[tuple[str, str, str]]] = {
     "Start here": [],
     "Data": [("tokens", "glassgpt.cli.tokens:tokens", "show how a text is cut into tokens")],
-    "Model": [],
+    "Model": [
+        ("generate", "glassgpt.cli.generate:generate", "continue a text with a model"),
+        ("plan", "glassgpt.cli.plan:plan", "show what a model takes: parameters, memory, FLOPs, time"),
+    ],
     "Trust": [],
 }
 
@@ -40,6 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 done, 1 failed, 2 wrong usage, 130 interrupted, 141 the reader of the output has gone; a command may return its
     own code. ``--debug`` anywhere before a lone ``--`` adds the traceback of a failure.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show a character shows a question mark
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     options = tokens[: tokens.index("--")] if "--" in tokens else tokens
     if debug := "--debug" in options:

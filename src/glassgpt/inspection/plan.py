@@ -1,0 +1,120 @@
+"""How many parameters, bytes and FLOPs a model of the family takes: arithmetic on its configuration, without torch.
+
+V vocabulary, T context, d emb_dim, L layers; bytes are bytes, FLOPs count a multiplication and an addition as two
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from glassgpt.model.config import ModelConfig
+
+Dtype = Literal["float32", "bfloat16"]
+MIB, GIB = 2**20, 2**30
+WIDTH: dict[Dtype, int] = {"float32": 4, "bfloat16": 2}  # bytes a number
+
+
+def parameters(config: ModelConfig) -> dict[str, int]:
+    """Parameters of the whole model by part; a tied head has none of its own. Their sum is ``num_parameters``."""
+    V, T, d, L = config.vocab_size, config.context_length, config.emb_dim, config.num_layers
+    block = block_parameters(config)
+    return {
+        "token_embedding": V * d,
+        "position_embedding": T * d,
+        "attention": L * block["attention"],
+        "feed_forward": L * block["feed_forward"],
+        "norms": L * block["norms"] + 2 * d,
+        "head": 0 if config.tied_head else V * d,
+    }
+
+
+def block_parameters(config: ModelConfig) -> dict[str, int]:
+    """Parameters of one transformer block by part."""
+    d = config.emb_dim
+    return {
+        "attention": 4 * d * d + d + (3 * d if config.qkv_bias else 0),
+        "feed_forward": 8 * d * d + 5 * d,
+        "norms": 4 * d,
+    }
+
+
+def forward_flops(config: ModelConfig, context: int, *, causal: bool = True) -> dict[str, int]:
+    """FLOPs of the forward pass for one token by part, averaged over a window of ``context`` tokens.
+
+    ``causal`` counts the scores a token needs, those of itself and the past; otherwise all context x context of them,
+    as a plain matrix product computes and as model FLOPs utilisation is usually quoted. Norms, GELU, softmax and
+    additions are not counted: they are bound by memory and far below one per cent.
+    """
+    V, d, L = config.vocab_size, config.emb_dim, config.num_layers
+    return {
+        "attention": 8 * L * d * d,
+        "attention_scores": 2 * L * d * (context + 1) if causal else 4 * L * d * context,
+        "feed_forward": 16 * L * d * d,
+        "head": 2 * V * d,
+    }
+
+
+def training_flops(config: ModelConfig, context: int, *, causal: bool = True) -> int:
+    """FLOPs of training on one token: the backward pass costs two forward passes; recomputation is not counted."""
+    return 3 * sum(forward_flops(config, context, causal=causal).values())
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Bytes a parameter takes while AdamW trains it."""
+
+    weights: int
+    gradients: int
+    optimizer: int
+
+
+# In bfloat16 a working copy computes beside the float32 master, and gradients of micro-batches are summed in float32.
+# Source: Micikevicius et al. 2018, https://arxiv.org/abs/1710.03740.
+RECIPES: dict[Dtype, Recipe] = {
+    "float32": Recipe(weights=4, gradients=4, optimizer=8),
+    "bfloat16": Recipe(weights=2 + 4, gradients=2 + 4, optimizer=8),
+}
+
+
+def training_memory(config: ModelConfig, dtype: Dtype, batch: int, context: int) -> dict[str, int]:
+    """Bytes at the fullest moment of training on ``batch`` windows at once, when the backward pass begins.
+
+    Counts what must be there: no dropout, no recomputation, attention without a stored score matrix. Allocators and
+    libraries take some more.
+    """
+    recipe, N, tokens = RECIPES[dtype], config.num_parameters, batch * context
+    return {
+        "weights": N * recipe.weights,
+        "gradients": N * recipe.gradients,
+        "optimizer": N * recipe.optimizer,
+        "activations": tokens * activation_bytes(config, dtype),
+        "logits": tokens * logit_bytes(config, dtype),
+    }
+
+
+def activation_bytes(config: ModelConfig, dtype: Dtype) -> int:
+    """Bytes a token leaves behind for the backward pass, logits apart.
+
+    A layer keeps 16 d numbers: its input d, the norm's output d, query, key and value 3d, the heads' output d, the sum
+    d, the second norm's output d, the feed-forward's inner layer before and after GELU 8d. The last norm keeps 2d.
+    """
+    return (16 * config.num_layers + 2) * config.emb_dim * WIDTH[dtype]
+
+
+def logit_bytes(config: ModelConfig, dtype: Dtype) -> int:
+    """Bytes of a token's logits: log-probabilities and their gradient in float32, and the logits if in another type."""
+    return config.vocab_size * (8 if dtype == "float32" else 8 + WIDTH[dtype])
+
+
+def generation_memory(config: ModelConfig, dtype: Dtype, batch: int, context: int) -> dict[str, int]:
+    """Bytes while generating ``batch`` texts of up to ``context`` tokens at once: weights, keys and values."""
+    return {
+        "weights": config.num_parameters * WIDTH[dtype],
+        "key_value_cache": batch * context * cache_bytes(config, dtype),
+    }
+
+
+def cache_bytes(config: ModelConfig, dtype: Dtype) -> int:
+    """Bytes of the keys and values of one token."""
+    return 2 * config.num_layers * config.emb_dim * WIDTH[dtype]
