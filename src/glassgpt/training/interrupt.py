@@ -1,0 +1,44 @@
+"""Signals as a request to stop at the next good moment. Knows nothing of training."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+from typing import Self
+
+SIGNALS = [signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+
+
+class Interrupt:
+    """Within ``with Interrupt() as interrupt``, true from the first SIGINT, SIGTERM or SIGUSR1 on.
+
+    The loop asks for it wherever it can stop. A second signal ends the process at once with exit code 1. Outside the
+    main thread, where Python delivers no signals, it stays false.
+    """
+
+    signal: signal.Signals | None = None
+
+    def __enter__(self) -> Self:
+        is_main = threading.current_thread() is threading.main_thread()
+        self.previous = {number: signal.signal(number, self.handle) for number in SIGNALS} if is_main else {}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        if self.signal is not None:
+            raise SystemExit(1)
+        self.signal = signal.Signals(number)
+
+    def __bool__(self) -> bool:
+        return self.signal is not None
+
+    @property
+    def exit_code(self) -> int:
+        """130 after SIGINT, 143 after the signals a scheduler sends, 0 after none."""
+        if self.signal is None:
+            return 0
+        return 128 + (signal.SIGINT if self.signal == signal.SIGINT else signal.SIGTERM)

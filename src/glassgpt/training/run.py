@@ -1,0 +1,107 @@
+"""The parts of one run, put together in plain sight: data, model, precision, compilation, objective, optimizer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from glassgpt.data.batches import Batches
+from glassgpt.data.shards import Shards
+from glassgpt.model.gpt import GPT, initialize
+from glassgpt.tokenizer.tokenizer import Tokenizer
+from glassgpt.training.config import RunConfig
+from glassgpt.training.loss import NextTokenLoss
+from glassgpt.training.optimizer import Optimizer
+from glassgpt.training.precision import WorkingCopy
+from glassgpt.training.validation import bytes_per_token
+
+
+class Run:
+    """All that a step needs, built from a configuration, a tokenizer and a directory of shards.
+
+    ``model`` holds the float32 weights, which learn; ``objective`` computes with a working copy of them.
+
+    Raises:
+        ValueError: tokens, tokenizer, context and batch do not fit each other, or the device is not there.
+    """
+
+    def __init__(self, config: RunConfig, tokenizer: Tokenizer, shards: Path):
+        self.config = config
+        self.tokenizer = tokenizer
+        self.device = find_device(config.device)
+        self.dtype = getattr(torch, config.precision)
+
+        self.train, self.held_out = Shards.open(shards, "train"), Shards.open(shards, "val")
+        check_vocabulary(self.train, tokenizer)
+        self.bytes_per_token = bytes_per_token(tokenizer, self.device)
+
+        self.model = initialize(GPT(config.model.build_config(tokenizer.vocab_size)), config.seed).to(self.device)
+        if config.model.zero_residual:
+            zero_residual(self.model)
+        self.context_length = self.model.config.context_length
+        accumulation = config.batch_size // config.rows
+        self.batches = Batches(
+            self.train, self.context_length, config.batch_size, config.seed, accumulation=accumulation
+        )
+
+        self.working = WorkingCopy(self.model, self.dtype)
+        if config.compile:
+            for block in self.working.model.blocks:
+                block.compile()
+        self.objective: nn.Module = NextTokenLoss(self.working.model)
+        self.optimizer = Optimizer(self.model, config.optimizer)
+
+    @property
+    def tokens_per_step(self) -> int:
+        return self.config.batch_size * self.context_length
+
+    def __str__(self) -> str:
+        """What was chosen, in one line."""
+        config = self.config
+        compiled = "compiled" if config.compile else "no compile"
+        micro = f" in parts of {config.rows}" if config.rows < config.batch_size else ""
+        return (
+            f"{self.device}, {config.precision}, {compiled}, batch {config.batch_size} x {self.context_length}{micro}, "
+            f"{config.optimizer.name}, {self.model.config.num_parameters:,} parameters, "
+            f"{self.train.num_tokens:,} tokens of {self.tokenizer.vocab_size:,} kinds"
+        )
+
+
+def find_device(name: str) -> torch.device:
+    """The device called ``name``; "auto" is the accelerator of this machine, or its CPU.
+
+    Raises:
+        ValueError: there is no such device.
+    """
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if name == "auto":
+        return accelerator or torch.device("cpu")
+    device = torch.device(name)
+    if device.type != "cpu" and (accelerator is None or device.type != accelerator.type):
+        raise ValueError(f"device {name!r} is not available here: choose {accelerator or 'cpu'} or auto")
+    return device
+
+
+def check_vocabulary(shards: Shards, tokenizer: Tokenizer) -> None:
+    """Raises ValueError if the tokens come from another tokenizer, or reach beyond it."""
+    where = shards.files[0].path.parent
+    if shards.manifest is not None and shards.manifest.tokenizer_sha256 != tokenizer.sha256:
+        raise ValueError(f"the tokens in {where} were made by another tokenizer: name theirs as data.tokenizer")
+    if shards.vocab_size > tokenizer.vocab_size:
+        raise ValueError(
+            f"the tokens in {where} reach {shards.vocab_size - 1}, the tokenizer has {tokenizer.vocab_size}: "
+            "name the tokenizer they were made with as data.tokenizer"
+        )
+
+
+@torch.no_grad()
+def zero_residual(model: GPT) -> None:
+    """Makes every block start as the identity, by zero weights in its projections into the residual stream.
+
+    Source: Zhang, Dauphin & Ma 2019, https://arxiv.org/abs/1901.09321.
+    """
+    for name, parameter in model.named_parameters():
+        if name.endswith(("attention.out.weight", "mlp.down.weight")):
+            parameter.zero_()
