@@ -103,7 +103,7 @@ def table(ids: Sequence[int], pieces: Sequence[bytes]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    rows = Table(box=None, padding=(0, 3, 0, 0))
+    rows = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False)
     rows.add_column("id", justify="right")
     rows.add_column("bytes", overflow="fold")
     rows.add_column("text", overflow="fold")

@@ -15,7 +15,7 @@ from tokenizers import AddedToken, decoders, pre_tokenizers, processors
 from tokenizers.models import BPE
 
 from glassgpt.tokenizer.schema import Merge, TokenizerFile, Vocabulary
-from glassgpt.tokenizer.vocabulary import BYTES, ENDOFTEXT, merges, spell, unspell
+from glassgpt.tokenizer.vocabulary import BYTES, ENDOFTEXT, LONGEST, merges, spell, unspell
 
 LARGEST = 16 * 2**20  # bytes of a file that is read; GPT-2's tokenizer.json has 3.6 million
 GPT2_MERGES = "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5"  # sha256 of OpenAI's vocab.bpe
@@ -35,26 +35,35 @@ def read(directory: Path) -> list[bytes]:
         ValueError: a file is damaged, or describes something else than GPT-2's kind of tokenizer.
     """
     if (path := directory / "tokenizer.json").is_file():
-        model = parse(path, TokenizerFile, content(path)).model
-        ids, pairs = model.vocab, model.merges
-    elif (path := directory / "vocab.json").is_file() and (directory / "merges.txt").is_file():
-        ids = parse(path, Vocabulary, content(path))
-        path = directory / "merges.txt"
-        lines = [line for line in content(path).splitlines() if line and not line.startswith(b"#version")]
-        pairs = parse(path, list[Merge], json.dumps([line.decode() for line in lines]).encode())
+        file = parse(TokenizerFile, path)
+        ids, pairs = file.model.vocab | {token.content: token.id for token in file.added_tokens}, file.model.merges
+    elif (path := directory / "merges.txt").is_file() and (vocab := directory / "vocab.json").is_file():
+        ids, pairs = parse(Vocabulary, vocab), parse(list[Merge], path)
     else:
         raise FileNotFoundError(f"{directory} has no tokenizer: expected tokenizer.json, or vocab.json and merges.txt")
-
-    expected = f"{path}: expected 256 bytes as GPT-2 orders them, a token a merge in their order, then {ENDOFTEXT}"
     try:
-        tokens = BYTES + [unspell(left) + unspell(right) for left, right in pairs]
-        # That GPT-2's merges follow from its tokens is known, and a second's work to find out.
-        is_gpt2 = sha256(merges_text(pairs)).hexdigest() == GPT2_MERGES
-        is_sound = is_gpt2 or pairs == spelled_merges(tokens)
+        return tokens_of(ids, pairs)
     except ValueError as error:
-        raise ValueError(f"{expected}; {error}") from None
-    if ids != vocabulary(tokens) or not is_sound:
-        raise ValueError(f"{expected}; its ids do not follow from its merges")
+        raise ValueError(
+            f"{path}: {error}; expected ids for the 256 bytes in GPT-2's order, for what each merge makes in the order "
+            f"of merges, then for {ENDOFTEXT}"
+        ) from None
+
+
+def tokens_of(ids: Vocabulary, pairs: list[tuple[str, str]]) -> list[bytes]:
+    """The tokens that merges make, if ids and merges say the same; encoding follows the tokens alone.
+
+    Raises:
+        ValueError: they do not.
+    """
+    tokens = BYTES + [unspell(left) + unspell(right) for left, right in pairs]
+    if len(ids) != len(tokens) + 1 or ids != vocabulary(tokens):
+        raise ValueError("the ids do not follow the merges")
+    if (longest := max(map(len, tokens))) > LONGEST:
+        raise ValueError(f"a token has {longest} bytes, more than {LONGEST}")
+    is_gpt2 = sha256(merges_text(pairs)).hexdigest() == GPT2_MERGES  # its merges take long to work out, and are right
+    if not is_gpt2 and spelled_merges(tokens) != pairs:
+        raise ValueError("a merge joins what earlier merges never leave side by side")
     return tokens
 
 
@@ -101,18 +110,18 @@ def merges_text(pairs: list[tuple[str, str]]) -> bytes:
     return "".join(["#version: 0.2\n", *(f"{left} {right}\n" for left, right in pairs)]).encode()
 
 
-def content(path: Path) -> bytes:
-    """The file, unless it is too large to be a tokenizer's."""
+def parse(kind: Any, path: Path) -> Any:
+    """A file, JSON or lines of text, as a ``kind``, or a ValueError that names the first thing wrong with it."""
     if (size := path.stat().st_size) > LARGEST:
-        raise ValueError(f"{path} has {size:,} bytes: expected a tokenizer file of at most {LARGEST:,}")
-    return path.read_bytes()
-
-
-def parse(path: Path, kind: Any, json_text: bytes) -> Any:
-    """JSON as a ``kind``, or a ValueError that names the file and the first thing that is wrong with it."""
+        raise ValueError(f"{path} has {size:,} bytes: expected a tokenizer's file of at most {LARGEST:,}")
     try:
-        return TypeAdapter(kind).validate_json(json_text)
+        if path.suffix == ".json":
+            return TypeAdapter(kind).validate_json(path.read_bytes())
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return TypeAdapter(kind).validate_python([line for line in lines if line and not line.startswith("#version")])
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{path} is not a byte-level BPE like GPT-2's: {place}: {first['msg']}") from None
+        raise ValueError(f"{path} is no byte-level BPE as GPT-2 has it: {place}: {first['msg']}") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text: {error}") from None

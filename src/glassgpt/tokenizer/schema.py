@@ -39,6 +39,7 @@ class BytePairs(BaseModel):
 class AddedToken(BaseModel):
     """A token that no merge makes."""
 
+    id: int
     content: Literal["<|endoftext|>"]
 
 

@@ -45,10 +45,9 @@ class Tokenizer:
         Raises:
             ValueError: the text holds a lone surrogate.
         """
-        check(text)
         if special:
-            return self._encoding.encode(text, allowed_special={ENDOFTEXT})
-        return self._encoding.encode_ordinary(text)
+            return self._encoding.encode(checked(text), allowed_special={ENDOFTEXT})
+        return self._encoding.encode_ordinary(checked(text))
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """``encode`` of many texts, on all cores."""
@@ -103,10 +102,11 @@ class Tokenizer:
         )
 
 
-def check(text: str) -> None:
-    """Raises ValueError where tiktoken would quietly replace a lone surrogate."""
+def checked(text: str) -> str:
+    """The text itself, or ValueError for a lone surrogate, which tiktoken would quietly replace."""
     try:
         text.encode()
+        return text
     except UnicodeEncodeError as error:
         raise ValueError(
             f"character {error.start} of the text is the lone surrogate {text[error.start]!r}, which is not Unicode "

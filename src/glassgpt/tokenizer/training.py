@@ -10,8 +10,8 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 
-from glassgpt.tokenizer.tokenizer import Tokenizer
-from glassgpt.tokenizer.vocabulary import BYTES, merges, unspell
+from glassgpt.tokenizer.tokenizer import Tokenizer, checked
+from glassgpt.tokenizer.vocabulary import BYTES, LONGEST, merges, unspell
 
 SMALLEST = len(BYTES) + 1  # the bytes and <|endoftext|>
 
@@ -32,10 +32,11 @@ def train(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     learner = tokenizers.Tokenizer(BPE())
     learner.pre_tokenizer = ByteLevel(add_prefix_space=False)
     learner.train_from_iterator(
-        texts,
+        map(checked, texts),
         BpeTrainer(
             vocab_size=vocab_size - 1,  # Tokenizer puts <|endoftext|> after the tokens
             min_frequency=2,
+            max_token_length=LONGEST,
             initial_alphabet=ByteLevel.alphabet(),
             show_progress=False,
         ),

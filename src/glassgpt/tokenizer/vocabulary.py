@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 ENDOFTEXT = "<|endoftext|>"
+LONGEST = 256  # bytes of a token; GPT-2's longest have 128
 
 # How GPT-2 cuts text into words before merging, as tiktoken writes it: possessive, so that it never backtracks.
 PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""
