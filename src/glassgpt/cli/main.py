@@ -41,8 +41,8 @@ EXAMPLES = [
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs ``glassgpt ARGUMENTS`` (default: those of the process) and returns the exit code.
 
-    0 done, 1 failed, 2 wrong usage, 130 interrupted, 141 the reader of the output has gone; a command may return its
-    own code. ``--debug`` anywhere before a lone ``--`` adds the traceback of a failure.
+    0 done, 1 failed, 2 wrong usage, 130 interrupted; a command may return its own code. ``--debug`` anywhere before a
+    lone ``--`` adds the traceback of a failure.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -138,7 +138,7 @@ def report(error: BaseException, debug: bool) -> int:
     """Prints what went wrong in one line on stderr and returns the exit code."""
     if isinstance(error, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains when it flushes
-        return 141
+        return 1
     if isinstance(error, KeyboardInterrupt):
         print("glassgpt: interrupted", file=sys.stderr)
         return 130

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from glassgpt.model.gpt import GPT
+
 
 def is_available() -> bool:
     """Whether this build of torch has oneDNN."""
@@ -33,7 +35,8 @@ class _Linear(torch.autograd.Function):
         return _product(x, weight, bias)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        [grad] = grads
         x, weight = ctx.saved_tensors
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad
         rows = grad.reshape(-1, grad.shape[-1])  # (N, O)
@@ -69,7 +72,7 @@ class TiedHead(nn.Module):
         return compute(hidden, weight)
 
 
-def use_onednn(model: nn.Module) -> None:
+def use_onednn(model: GPT) -> None:
     """Gives every linear layer of a GPT on the CPU, and its head, oneDNN's product; parameters stay the same."""
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
@@ -78,5 +81,5 @@ def use_onednn(model: nn.Module) -> None:
                     fast = OneDnnLinear(child.in_features, child.out_features, bias=child.bias is not None)
                 fast.weight, fast.bias = child.weight, child.bias
                 setattr(parent, name, fast)
-    if getattr(model, "head", True) is None:
+    if model.head is None:
         model.head = TiedHead(model.token_embedding)

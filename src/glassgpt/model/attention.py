@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None, float], Tensor]
 
@@ -21,10 +21,3 @@ def attend(q: Tensor, k: Tensor, v: Tensor, visible: Tensor | None, dropout: flo
     """
     causal = visible is None and q.shape[2] > 1
     return F.scaled_dot_product_attention(q, k, v, attn_mask=visible, dropout_p=dropout, is_causal=causal)
-
-
-def use_attention(model: nn.Module, attend: Attend) -> None:
-    """Gives every attention layer of the model another ``attend``."""
-    for module in model.modules():
-        if hasattr(module, "attend"):
-            module.attend = attend

@@ -24,7 +24,11 @@ class LayerCache:
         self.cache, self.k, self.v = cache, k, v
 
     def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Stores k and v (B, H, T, D) after what each row holds; returns all keys, all values and the visibility."""
+        """Stores k and v (B, H, T, D) after what each row holds; returns all keys, all values and the visibility.
+
+        No gradient flows through a cache.
+        """
+        k, v = k.detach(), v.detach()
         lengths, T = self.cache.lengths, k.shape[2]
         if self.cache.is_level:
             start = lengths[0]
@@ -59,8 +63,8 @@ class Cache:
         self.device = torch.device(device)
         shape = (batch, config.num_heads, self.capacity, config.head_dim)
         self.lengths = [0] * batch
-        k, v = (torch.zeros(config.num_layers, *shape, device=self.device, dtype=dtype) for _ in "kv")
-        self.layers = [LayerCache(self, *pair) for pair in zip(k, v, strict=True)]
+        store = torch.zeros(2, config.num_layers, *shape, device=self.device, dtype=dtype)
+        self.layers = [LayerCache(self, store[0, layer], store[1, layer]) for layer in range(config.num_layers)]
         self.is_level = True  # whether all rows hold the same number of tokens
         self.visible: Tensor | None = None
         self.rows = torch.arange(batch, device=self.device)[:, None]  # (B, 1)
@@ -90,7 +94,9 @@ class Cache:
 
     def rewind(self, lengths: Sequence[int]) -> None:
         """Keeps only the first ``lengths[b]`` tokens of row b."""
-        assert len(lengths) == len(self.lengths) and all(0 <= n <= m for n, m in zip(lengths, self.lengths, strict=True))
+        assert len(lengths) == len(self.lengths) and all(
+            0 <= n <= m for n, m in zip(lengths, self.lengths, strict=True)
+        )
         self.lengths = list(lengths)
 
     def keep(self, rows: Sequence[int]) -> None:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from glassgpt.model.attention import attend
+from glassgpt.model.attention import Attend, attend
 from glassgpt.model.cache import Cache, LayerCache
 from glassgpt.model.config import ModelConfig
 from glassgpt.model.keys import key
@@ -22,7 +22,7 @@ class Attention(nn.Module):
         super().__init__()
         self.head_dim = config.head_dim
         self.dropout = config.dropout
-        self.attend = attend
+        self.attend: Attend = attend
         # The rows of qkv are ordered (head, q|k|v, dim), so that any contiguous share of them is a set of whole heads.
         self.qkv = nn.Linear(config.emb_dim, 3 * config.emb_dim, bias=config.qkv_bias)
         self.out = nn.Linear(config.emb_dim, config.emb_dim)
@@ -91,7 +91,7 @@ class GPT(nn.Module):
     def hidden(self, tokens: Tensor, cache: Cache | None = None) -> Tensor:
         """The last hidden states (B, T, C), normalised: what ``unembed`` turns into logits."""
         T = tokens.shape[1]
-        if T > self.config.context_length:
+        if self.config.context_length < T:
             raise ValueError(f"{T} tokens do not fit the context of {self.config.context_length}: shorten the input")
         positions = torch.arange(T, device=tokens.device) if cache is None else cache.begin(T)
         x = self.dropout(self.token_embedding(tokens) + self.position_embedding(positions))
@@ -124,3 +124,9 @@ def initialize(model: GPT, seed: int) -> GPT:
             nn.init.normal_(parameter, 0.0, 0.02 * (deep if into_residual else 1.0), generator=generator)
     return model
 
+
+def use_attention(model: nn.Module, attend: Attend) -> None:
+    """Gives every attention layer of the model another ``attend``."""
+    for module in model.modules():
+        if isinstance(module, Attention):
+            module.attend = attend

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
-from glassgpt.weights.manifest import Manifest, decode
+from glassgpt.weights.manifest import MANIFEST, Manifest, decode
 
 logger = logging.getLogger(__name__)
 
@@ -81,12 +81,12 @@ class Checkpoint:
         Raises:
             ValueError: the manifest is damaged, or belongs to another step than the directory's name says.
         """
-        with regular_file(path, "manifest.json") as file:
+        with regular_file(path, MANIFEST) as file:
             if os.fstat(file.fileno()).st_size > MAX_MANIFEST_BYTES:
-                raise ValueError(f"manifest.json is longer than {MAX_MANIFEST_BYTES} bytes")
+                raise ValueError(f"{MANIFEST} is longer than {MAX_MANIFEST_BYTES} bytes")
             manifest = decode(file.read())
         if path.name != step_name(manifest.step):
-            raise ValueError(f"manifest.json is of step {manifest.step}, the directory is called {path.name}")
+            raise ValueError(f"{MANIFEST} is of step {manifest.step}, the directory is called {path.name}")
         return cls(path, manifest)
 
     @property
@@ -138,7 +138,7 @@ class Checkpoint:
 
     def _unlisted(self) -> list[str]:
         found = (path.relative_to(self.path).as_posix() for path in self.path.rglob("*") if not path.is_dir())
-        return sorted(set(found) - {*self.manifest.files, "manifest.json"})
+        return sorted(set(found) - {*self.manifest.files, MANIFEST})
 
 
 @contextmanager

@@ -1,10 +1,11 @@
-"""One directory is a model: Hugging Face's GPT-2 layout, which transformers, vLLM and llama.cpp's converter read too."""
+"""One directory is a model: Hugging Face's GPT-2 layout, which transformers and llama.cpp's converter read too."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -51,12 +52,15 @@ def save_model(model: GPT, tokenizer: Tokenizer, directory: Path) -> None:
     directory = Path(directory)
     if directory.exists():
         raise FileExistsError(f"{directory} exists: remove it or choose another name")
-    stage = directory.with_name(f".{directory.name}.partial")
-    stage.mkdir(parents=True, exist_ok=True)
-    for name, content in model_files(model, tokenizer).items():
-        with (stage / name).open("wb") as file:
-            file.writelines(content)
-    stage.rename(directory)
+    files = model_files(model, tokenizer)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=directory.parent, prefix=f".{directory.name}.") as folder:
+        stage = Path(folder) / directory.name
+        stage.mkdir()
+        for name, content in files.items():
+            with (stage / name).open("wb") as file:
+                file.writelines(content)
+        stage.rename(directory)
 
 
 def load_model(directory: Path, dtype: torch.dtype | None = torch.float32) -> GPT:

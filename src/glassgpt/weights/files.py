@@ -32,7 +32,7 @@ def chunks(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = N
     yield len(text).to_bytes(8, "little") + text
     for tensor in tensors.values():
         plain = tensor.detach().cpu().contiguous().reshape(-1)
-        yield memoryview(plain.view(torch.uint8).numpy())
+        yield plain.view(torch.uint8).numpy().data
 
 
 def read(path: Path) -> dict[str, Tensor]:

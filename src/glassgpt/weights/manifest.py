@@ -1,16 +1,15 @@
-"""The manifest of a checkpoint: which bytes belong to it, and where they come from. Knows nothing of writing files.
-
-Canonical JSON: sorted keys, no spaces, ASCII, no NaN, one final line feed. A flipped bit anywhere in it is refused.
-"""
+"""The manifest of a checkpoint: which bytes belong to it, and where they come from. Knows nothing of writing files."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from glassgpt.data.canonical import digest, seal, unseal
+
+MANIFEST = "manifest.json"
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^(training/)?[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
@@ -89,11 +88,11 @@ class Manifest(Facts):
     @property
     def digest(self) -> str:
         """SHA-256 of the canonical JSON without the digest itself."""
-        return hashlib.sha256(canonical(self.model_dump())).hexdigest()
+        return digest(self.model_dump())
 
     def encode(self) -> bytes:
         """The content of ``manifest.json``."""
-        return canonical({**self.model_dump(), "digest": self.digest})
+        return seal(self.model_dump())
 
 
 def decode(content: bytes) -> Manifest:
@@ -103,23 +102,11 @@ def decode(content: bytes) -> Manifest:
         ValueError: not canonical JSON (which duplicate keys are not either), a wrong digest, an unknown version or
             field, a value out of range.
     """
+    fields = unseal(content, MANIFEST)
     try:
-        fields = json.loads(content)
-        is_canonical = canonical(fields) == content
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"manifest.json is not JSON: {error}") from None
-    if not is_canonical or not isinstance(fields, dict):
-        raise ValueError("manifest.json differs from the canonical JSON that was written: it was changed or damaged")
-    digest = fields.pop("digest", None)
-    try:
-        manifest = build(fields)
+        return build(fields)
     except ValueError as error:
-        raise ValueError(f"manifest.json: {error} (written by another version?)") from None
-    if digest != manifest.digest:
-        raise ValueError(
-            f"manifest.json says its digest is {digest}, it is {manifest.digest}: it was changed or damaged"
-        )
-    return manifest
+        raise ValueError(f"{MANIFEST}: {error} (written by another version?)") from None
 
 
 def build(fields: Mapping[str, Any]) -> Manifest:
@@ -133,9 +120,3 @@ def build(fields: Mapping[str, Any]) -> Manifest:
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-
-
-def canonical(value: Any) -> bytes:
-    """JSON with exactly one way to write each value."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return text.encode("ascii") + b"\n"

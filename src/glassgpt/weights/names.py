@@ -5,7 +5,7 @@ d emb_dim, H heads, D head_dim
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch

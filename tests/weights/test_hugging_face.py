@@ -1,0 +1,106 @@
+"""transformers is the judge: what we write it computes equally, what it writes we do."""
+
+import itertools
+import json
+
+import pytest
+import torch
+import transformers
+
+from glassgpt.model.gpt import GPT
+from glassgpt.weights.directory import load_config, load_model, load_tokenizer, save_model
+from glassgpt.weights.hugging_face import config_from_json, from_hugging_face, to_hugging_face
+
+TOKENS = torch.arange(50).view(2, 25) * 5
+
+
+def build(tiny, tied_head=True, qkv_bias=True) -> GPT:
+    model = GPT(tiny.model_copy(update={"tied_head": tied_head, "qkv_bias": qkv_bias}))
+    torch.manual_seed(1)
+    for parameter in model.parameters():  # biases too, so that a lost one shows
+        torch.nn.init.normal_(parameter, 0.0, 0.2)
+    return model.eval()
+
+
+@pytest.mark.parametrize(("tied_head", "qkv_bias"), list(itertools.product([True, False], repeat=2)))
+def test_logits_are_equal_in_both_directions(tiny, bytes_tokenizer, tmp_path, tied_head, qkv_bias):
+    model = build(tiny, tied_head, qkv_bias)
+    save_model(model, bytes_tokenizer, tmp_path / "ours")
+    theirs, report = transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "ours", output_loading_info=True)
+    assert not any(report.values())
+    with torch.no_grad():
+        torch.testing.assert_close(theirs.eval()(TOKENS).logits, model(TOKENS), rtol=1e-5, atol=1e-4)
+
+    theirs.save_pretrained(tmp_path / "theirs")
+    back = load_model(tmp_path / "theirs")
+    assert back.config == model.config
+    with torch.no_grad():
+        assert torch.equal(back(TOKENS), model(TOKENS))
+
+
+def test_the_hub_form_without_prefix_and_with_masks_is_read(tiny):
+    model = build(tiny)
+    tensors = {name.removeprefix("transformer."): tensor for name, tensor in to_hugging_face(model).items()}
+    tensors["h.0.attn.bias"] = torch.ones(1, 1, 32, 32)
+    tensors["h.0.attn.masked_bias"] = torch.tensor(-1e4)
+    tensors["lm_head.weight"] = tensors["wte.weight"].clone()
+    state = from_hugging_face(tensors, tiny)
+    assert all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.pop("transformer.h.1.mlp.c_fc.weight"), "missing: transformer.h.1.mlp.c_fc.weight"),
+        (lambda t: t.update(extra=torch.zeros(3)), "unexpected: transformer.extra"),
+        (
+            lambda t: t.update({"transformer.wte.weight": torch.zeros(300, 48)}),
+            r"misshapen: transformer.wte.weight is \(300, 48\), expected \(257, 48\)",
+        ),
+        (lambda t: t.update({"lm_head.weight": torch.zeros(257, 48)}), "lm_head.weight differs"),
+    ],
+)
+def test_tensors_that_do_not_belong_are_refused_by_name(tiny, change, message):
+    tensors = to_hugging_face(build(tiny))
+    change(tensors)
+    with pytest.raises(ValueError, match=message):
+        from_hugging_face(tensors, tiny)
+
+
+def test_a_bias_that_the_configuration_denies_is_refused(tiny):
+    tensors = to_hugging_face(build(tiny))
+    with pytest.raises(ValueError, match=r"h\.0\.attn\.c_attn\.bias is not zero"):
+        from_hugging_face(tensors, tiny.model_copy(update={"qkv_bias": False}))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"model_type": "llama"}, "model_type 'llama'"),
+        ({"activation_function": "gelu"}, "activation_function 'gelu'"),
+        ({"n_inner": 100}, "n_inner 100"),
+        ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx"),
+        ({"n_layer": None}, "num_layers"),
+    ],
+)
+def test_configurations_this_model_does_not_compute_are_refused(settings, message):
+    sizes = {"vocab_size": 257, "n_positions": 32, "n_embd": 48, "n_head": 3, "n_layer": 3}
+    with pytest.raises(ValueError, match=message):
+        config_from_json({"model_type": "gpt2", **sizes, **settings})
+
+
+def test_a_directory_is_a_model_and_a_tokenizer(tiny, bytes_tokenizer, tmp_path):
+    save_model(build(tiny), bytes_tokenizer, tmp_path / "model")
+    assert load_config(tmp_path / "model") == tiny
+    assert load_tokenizer(tmp_path / "model").sha256 == bytes_tokenizer.sha256
+    settings = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert settings["n_ctx"] == settings["n_positions"] == 32
+    assert settings["eos_token_id"] == bytes_tokenizer.eot
+    with pytest.raises(FileExistsError, match="remove it or choose another name"):
+        save_model(build(tiny), bytes_tokenizer, tmp_path / "model")
+
+
+def test_a_vocabulary_that_does_not_fit_is_refused_before_anything_is_written(tiny, gpt2_tokenizer, tmp_path):
+    with pytest.raises(ValueError, match="the tokenizer has 50257 tokens, the model only 257"):
+        save_model(build(tiny), gpt2_tokenizer, tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
