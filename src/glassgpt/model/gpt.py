@@ -82,7 +82,9 @@ class GPT(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
         self.final_norm = nn.LayerNorm(config.emb_dim, eps=config.norm_eps)
         # A tied head is the token embedding used twice, never a second parameter.
-        self.head = None if config.tied_head else nn.Linear(config.emb_dim, config.vocab_size, bias=False)
+        self.head: nn.Module | None = None
+        if not config.tied_head:
+            self.head = nn.Linear(config.emb_dim, config.vocab_size, bias=False)
 
     def forward(self, tokens: Tensor, cache: Cache | None = None) -> Tensor:
         """Logits (B, T, V) of the next token at every position of ``tokens`` (B, T)."""
