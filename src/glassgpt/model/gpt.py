@@ -93,7 +93,7 @@ class GPT(nn.Module):
     def hidden(self, tokens: Tensor, cache: Cache | None = None) -> Tensor:
         """The last hidden states (B, T, C), normalised: what ``unembed`` turns into logits."""
         T = tokens.shape[1]
-        if self.config.context_length < T:
+        if T > self.config.context_length:
             raise ValueError(f"{T} tokens do not fit the context of {self.config.context_length}: shorten the input")
         positions = torch.arange(T, device=tokens.device) if cache is None else cache.begin(T)
         x = self.dropout(self.token_embedding(tokens) + self.position_embedding(positions))
