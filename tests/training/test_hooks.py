@@ -1,0 +1,31 @@
+"""Hooks see every event of a run, in order."""
+
+from __future__ import annotations
+
+from glassgpt.training.hooks import Evaluation, Event, Saved, Update, every
+from glassgpt.training.loop import train
+
+
+def test_every_passes_on_multiples_only():
+    seen: list[int] = []
+    hook = every(3, lambda event: seen.append(event.step))
+    for step in range(1, 8):
+        hook(Event(step))
+    assert seen == [3, 6]
+
+
+def test_a_run_tells_its_updates_evaluations_and_checkpoints_in_order(make_run, tmp_path):
+    events: list[Event] = []
+    train(make_run(steps=5), tmp_path, [events.append])
+    kinds = [(type(event), event.step) for event in events]
+    assert kinds == [
+        *((Update, step) for step in (1, 2, 3, 4)),
+        (Evaluation, 4),
+        (Saved, 4),
+        (Update, 5),
+        (Evaluation, 5),
+        (Saved, 5),
+    ]
+    last = next(event for event in reversed(events) if isinstance(event, Update))
+    assert last.tokens == 5 * 4 * 16
+    assert last.tokens_per_second > 0

@@ -1,0 +1,36 @@
+"""metrics.jsonl follows the checkpoints."""
+
+from __future__ import annotations
+
+from glassgpt.training.hooks import Evaluation, Update
+from glassgpt.training.metrics import LOST, METRICS, MetricsLog, read
+
+
+def update(step: int) -> Update:
+    return Update(step, tokens=64 * step, loss=3.25, grad_norm=1.5, lr=1e-3, tokens_per_second=100.0, seconds=0.5)
+
+
+def test_events_become_lines(tmp_path):
+    with MetricsLog(tmp_path) as log:
+        log(update(1))
+        log(Evaluation(1, tokens=64, val_loss=3.5, bits_per_byte=2.25))
+    first, second = read(tmp_path / METRICS)
+    assert first["loss"] == 3.25 and first["step"] == 1
+    assert second == {"step": 1, "tokens": 64, "val_loss": 3.5, "bits_per_byte": 2.25}
+
+
+def test_what_was_written_after_the_checkpoint_is_put_aside(tmp_path):
+    with MetricsLog(tmp_path) as log:
+        log(update(1))
+        length = log.sync()
+        log(update(2))
+    with MetricsLog(tmp_path, length) as log:
+        assert log.sync() == length
+        log(update(2))
+    assert [line["step"] for line in read(tmp_path / METRICS)] == [1, 2]
+    assert [line["step"] for line in read(tmp_path / LOST)] == [2]
+
+
+def test_a_line_that_is_being_written_is_not_read(tmp_path):
+    (tmp_path / METRICS).write_text('{"step": 1}\n{"step": 2, "lo')
+    assert read(tmp_path / METRICS) == [{"step": 1}]

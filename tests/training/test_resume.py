@@ -1,0 +1,123 @@
+"""A run that was stopped and continued equals one that was not: weights, optimizer state and metrics, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from glassgpt.training.hooks import Evaluation, Event, Update
+from glassgpt.training.loop import train
+from glassgpt.training.metrics import LOST, METRICS, VARYING
+from glassgpt.weights.checkpoint import Checkpoint
+
+KINDS = pytest.mark.parametrize(
+    "changes", [{}, {"optimizer": {"name": "muon"}}, {"precision": "bfloat16"}, {"micro_batch": 2}], ids=str
+)
+
+
+def kill(step: int, kind: type[Event] = Update):
+    """A hook that sends SIGTERM to this process when an event of ``kind`` is told at ``step``."""
+
+    def hook(event: Event) -> None:
+        if isinstance(event, kind) and event.step == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return hook
+
+
+def crash(step: int):
+    """A hook that ends training at ``step`` as a crash would: nothing is saved."""
+
+    def hook(event: Event) -> None:
+        if isinstance(event, Update) and event.step == step:
+            raise RuntimeError("crash")
+
+    return hook
+
+
+def learnt(directory: Path, step: int) -> dict[str, bytes]:
+    """Weights and optimizer state of a checkpoint as bytes."""
+    checkpoint = Checkpoint.open(directory / "checkpoints" / f"step-{step:08d}")
+    return {name: checkpoint.read(name) for name in ("model.safetensors", "training/optimizer.safetensors")}
+
+
+def story(directory: Path) -> list[dict]:
+    lines = [json.loads(line) for line in (directory / METRICS).read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name not in VARYING} for line in lines]
+
+
+@KINDS
+def test_stopped_by_a_signal_and_continued_equals_uninterrupted(make_run, tmp_path, changes):
+    assert train(make_run(**changes), tmp_path / "whole") == 0
+    assert train(make_run(**changes), tmp_path / "parts", [kill(step=7)]) == 143
+    assert train(make_run(**changes), tmp_path / "parts", resume=True) == 0
+    assert learnt(tmp_path / "parts", 12) == learnt(tmp_path / "whole", 12)
+    assert story(tmp_path / "parts") == story(tmp_path / "whole")
+
+
+def test_crashed_and_continued_equals_uninterrupted(make_run, tmp_path):
+    train(make_run(), tmp_path / "whole")
+    with pytest.raises(RuntimeError):
+        train(make_run(), tmp_path / "parts", [crash(step=7)])
+    assert train(make_run(), tmp_path / "parts", resume=True) == 0
+    assert learnt(tmp_path / "parts", 12) == learnt(tmp_path / "whole", 12)
+    assert story(tmp_path / "parts") == story(tmp_path / "whole")
+    lost = [json.loads(line)["step"] for line in (tmp_path / "parts" / LOST).read_text().splitlines()]
+    assert lost == [5, 6, 7]
+
+
+def test_a_signal_during_evaluation_does_not_lose_the_evaluation(make_run, tmp_path):
+    train(make_run(), tmp_path / "whole")
+    # The signal comes with the update of step 8, so the evaluation due at step 8 finds it pending.
+    assert train(make_run(), tmp_path / "parts", [kill(step=8)]) == 143
+    assert not any(line["step"] == 8 and "val_loss" in line for line in story(tmp_path / "parts"))
+    assert train(make_run(), tmp_path / "parts", resume=True) == 0
+    assert story(tmp_path / "parts") == story(tmp_path / "whole")
+
+
+def test_a_finished_run_resumes_into_nothing(make_run, tmp_path):
+    train(make_run(), tmp_path)
+    before = story(tmp_path)
+    events: list[Event] = []
+    assert train(make_run(), tmp_path, [events.append], resume=True) == 0
+    assert events == [] and story(tmp_path) == before
+
+
+def test_a_run_can_be_prolonged(make_run, tmp_path):
+    train(make_run(), tmp_path)
+    train(make_run(steps=16), tmp_path, resume=True)
+    assert [line["step"] for line in story(tmp_path) if "val_loss" in line] == [4, 8, 12, 16]
+
+
+def test_resuming_before_the_first_checkpoint_starts_anew(make_run, tmp_path):
+    with pytest.raises(RuntimeError):
+        train(make_run(), tmp_path, [crash(step=2)])
+    assert train(make_run(), tmp_path, resume=True) == 0
+    assert [line["step"] for line in story(tmp_path) if "loss" in line] == list(range(1, 13))
+
+
+def test_another_seed_is_refused_unless_allowed(make_run, tmp_path, caplog):
+    train(make_run(), tmp_path)
+    with pytest.raises(ValueError, match="seed: 1 -> 2"):
+        train(make_run(seed=2, steps=16), tmp_path, resume=True)
+    with caplog.at_level(logging.WARNING):
+        train(make_run(seed=2, steps=13), tmp_path, resume=True, allow=["seed"])
+    assert "bits will not match an uninterrupted run, because seed: 1 -> 2" in caplog.text
+
+
+def test_another_model_is_refused(make_run, tmp_path):
+    train(make_run(), tmp_path)
+    with pytest.raises(ValueError, match="shape"):
+        train(make_run(model={"emb_dim": 16}), tmp_path, resume=True)
+
+
+def test_evaluations_do_not_repeat(make_run, tmp_path):
+    train(make_run(steps=4), tmp_path)
+    events: list[Event] = []
+    train(make_run(steps=8), tmp_path, [events.append], resume=True)
+    assert [event.step for event in events if isinstance(event, Evaluation)] == [8]
