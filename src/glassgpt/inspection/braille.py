@@ -1,0 +1,70 @@
+"""Lines drawn with braille characters, 2 x 4 dots each, for any terminal and any log. Knows nothing of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from rich.text import Text
+
+from glassgpt.inspection.chart import Line, axis, colours, number
+
+COLOURS = ["bright_blue", "yellow", "green", "magenta", "cyan", "red"]
+BIT = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # of the dot in row 0-3, column 0-1 of a character
+
+
+def draw(lines: Sequence[Line], width: int = 72, height: int = 16, x_label: str = "step") -> Text:
+    """A picture of ``height`` rows and at most ``width`` columns, with axes and a legend. Pale lines are left out.
+
+    Measured points appear as ●, so that the picture can be read without colours.
+
+    Raises:
+        ValueError: there are no points.
+    """
+    lines = [line for line in lines if line.kind != "raw"]
+    across = axis([0.0, *(x for line in lines for x, _ in line.points)], 5)
+    up = axis((y for line in lines for _, y in line.points), height // 3)
+    labels = {height - 1 - round(up.share(tick) * (height - 1)): number(tick) for tick in up.ticks}
+    margin = max(map(len, labels.values()))
+    columns = width - margin - 2
+
+    cells: dict[tuple[int, int], tuple[int | str, str]] = {}  # (row, column) -> braille bits or a character, colour
+    styles = {label: COLOURS[i % len(COLOURS)] for label, i in colours(lines).items()}
+    for line in lines:
+        dots = [(across.share(x) * (2 * columns - 1), (1 - up.share(y)) * (4 * height - 1)) for x, y in line.points]
+        for column, row in joined(dots):
+            bits, _ = cells.get((row // 4, column // 2), (0, ""))
+            if not isinstance(bits, str):
+                cells[row // 4, column // 2] = bits | BIT[row % 4][column % 2], styles[line.label]
+        if line.kind == "measured":
+            for column, row in dots:
+                cells[round(row) // 4, round(column) // 2] = "●", styles[line.label]
+
+    picture = Text()
+    for row in range(height):
+        picture.append(f"{labels.get(row, ''):>{margin}} {'┤' if row in labels else '│'}", style="dim")
+        for column in range(columns):
+            mark, colour = cells.get((row, column), (" ", ""))
+            picture.append(mark if isinstance(mark, str) else chr(0x2800 + mark), style=colour)
+        picture.append("\n")
+    ruler = [" "] * columns
+    for tick in across.ticks:
+        text = number(tick)
+        start = min(columns - len(text), max(0, round(across.share(tick) * (columns - 1)) - len(text) // 2))
+        ruler[start : start + len(text)] = text
+    picture.append(f"{'':>{margin}} └{'─' * columns}\n{'':>{margin}}  {''.join(ruler)}\n", style="dim")
+    picture.append(f"{'':>{margin}}  ")
+    for line in lines:
+        picture.append("● " if line.kind == "measured" else "⠤⠤ ", style=styles[line.label])
+        picture.append(f"{line.label} {line.points[-1][1]:.3f}   ")
+    picture.append(f"({x_label})", style="dim")
+    return picture
+
+
+def joined(dots: Sequence[tuple[float, float]]) -> list[tuple[int, int]]:
+    """The dots (column, row) and those on straight lines between neighbours."""
+    marks = [(round(dots[0][0]), round(dots[0][1]))] if dots else []
+    for (x0, y0), (x1, y1) in pairwise(dots):
+        steps = max(1, round(max(abs(x1 - x0), abs(y1 - y0))))
+        marks += [(round(x0 + (x1 - x0) * n / steps), round(y0 + (y1 - y0) * n / steps)) for n in range(1, steps + 1)]
+    return marks
