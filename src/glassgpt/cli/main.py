@@ -28,7 +28,9 @@ COMMANDS: dict[str, list[tuple[str, str, str]]] = {
         ("generate", "glassgpt.cli.generate:generate", "continue a text with a model"),
         ("plan", "glassgpt.cli.plan:plan", "show what a model takes: parameters, memory, FLOPs, time"),
     ],
-    "Trust": [],
+    "Trust": [
+        ("verify", "glassgpt.cli.verify:verify", "compute every number of the book's chapter 4 and compare"),
+    ],
 }
 
 EXAMPLES = [
