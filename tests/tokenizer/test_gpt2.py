@@ -39,4 +39,4 @@ def test_the_files_it_writes_are_openais_original_ones(name, published):
 
 
 def test_words_are_cut_as_tiktoken_cuts_them():
-    assert PATTERN == tiktoken_ext.openai_public.r50k_pat_str
+    assert tiktoken_ext.openai_public.r50k_pat_str == PATTERN

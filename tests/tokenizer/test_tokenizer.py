@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 from glassgpt.tokenizer.tokenizer import Tokenizer
 
 # Any text, and text of what tokenizers stumble over: contractions, runs of whitespace, joined emoji, special text.
-FRAGMENTS = ["I'll", "'S", " don't", "  ", "\n", "\r\n", "\t ", "\u00a0", "\u3000", "\x00", "café", "e\u0301", "日本", "語",
-             "🙂", "👩‍👧", "نص", "ไทย", "१२३", "½", "٣", "12345", "_", "...", "<|endoftext|>", "<|", "|>", "\ufeff", "\ufffd"]  # fmt: skip
+FRAGMENTS = [
+    *("I'll", "'S", " don't", "12345", "_", "...", "<|endoftext|>", "<|", "|>", "½", "١٢", "१२"),
+    *("  ", "\n", "\r\n", "\t ", "\u00a0", "\u3000", "\x00", "\ufeff", "\ufffd"),
+    *("café", "e\u0301", "日本", "語", "نص", "ไทย", "🙂", "👩\u200d👧"),
+]
 texts = st.text() | st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=5)).map("".join)
 
 
@@ -23,7 +26,7 @@ def hugging_face(tokenizer: Tokenizer) -> tokenizers.Tokenizer:
     return tokenizers.Tokenizer.from_str(tokenizer.files()["tokenizer.json"].decode())
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=200)
 @given(text=texts)
 def test_ids_are_those_of_hugging_faces_tokenizers(tokenizer, hugging_face, text):
     hugging_face.encode_special_tokens = True  # <|endoftext|> in a text is text
@@ -32,7 +35,7 @@ def test_ids_are_those_of_hugging_faces_tokenizers(tokenizer, hugging_face, text
     assert tokenizer.encode(text, special=True) == hugging_face.encode(text).ids
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=200)
 @given(text=texts)
 def test_decode_undoes_encode(tokenizer, text):
     assert tokenizer.decode(tokenizer.encode(text)) == text

@@ -17,7 +17,7 @@ from tokenizers.models import BPE
 from glassgpt.tokenizer.schema import Merge, TokenizerFile, Vocabulary
 from glassgpt.tokenizer.vocabulary import BYTES, ENDOFTEXT, LONGEST, merges, spell, unspell
 
-LARGEST = 16 * 2**20  # bytes of a file that is read; GPT-2's tokenizer.json has 3.6 million
+LARGEST = 64 * 2**20  # bytes of a file that is read: room for 900,000 tokens
 GPT2_MERGES = "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5"  # sha256 of OpenAI's vocab.bpe
 
 
