@@ -24,7 +24,7 @@ def test_the_vendored_file_is_the_published_one():
     published = "306cd27f03c1a714eca7108e03d66b7dc042abe8c258b44c199a7ed9838dd930"
     assert sha256(VOCABULARY.read_bytes()).hexdigest() == published
     assert gpt2().sha256 == published
-    assert "Copyright (c) 2022 OpenAI" in (VOCABULARY.parent / "LICENSE").read_text(encoding="utf-8")
+    assert "Copyright (c) 2022 OpenAI" in VOCABULARY.with_name("LICENSE-gpt2.txt").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 from glassgpt.tokenizer.tokenizer import Tokenizer
 from glassgpt.tokenizer.vocabulary import load_ranks
 
-VOCABULARY = Path(__file__).parent / "assets" / "gpt2.tiktoken"
+VOCABULARY = Path(__file__).with_name("gpt2.tiktoken")
 
 
 @cache
