@@ -30,6 +30,7 @@ COMMANDS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "Trust": [
         ("verify", "glassgpt.cli.verify:verify", "compute every number of the book's chapter 4 and compare"),
+        ("torture", "glassgpt.cli.torture:torture", "kill and damage training runs on purpose, on your own disk"),
     ],
 }
 

@@ -78,10 +78,11 @@ RECIPES: dict[Dtype, Recipe] = {
 
 
 def training_memory(config: ModelConfig, dtype: Dtype, batch: int, context: int) -> dict[str, int]:
-    """Bytes at the fullest moment of training on ``batch`` windows at once, when the backward pass begins.
+    """Bytes at the fullest moment of training, when the backward pass of a micro-batch of ``batch`` windows begins.
 
-    Counts what must be there: no dropout, no recomputation, attention without a stored score matrix. Allocators and
-    libraries take some more.
+    The gradients of earlier micro-batches are there then. With a single one, and for the bfloat16 copy, they come while
+    activations go: the peak is lower by at most their size. Counts no dropout, no recomputation, and attention without
+    a stored score matrix. Allocators and libraries take some more.
     """
     recipe, N, tokens = RECIPES[dtype], config.num_parameters, batch * context
     return {
@@ -89,7 +90,7 @@ def training_memory(config: ModelConfig, dtype: Dtype, batch: int, context: int)
         "gradients": N * recipe.gradients,
         "optimizer": N * recipe.optimizer,
         "activations": tokens * activation_bytes(config, dtype),
-        "logits": tokens * logit_bytes(config, dtype),
+        "logits": tokens * logit_bytes(config),
     }
 
 
@@ -102,9 +103,10 @@ def activation_bytes(config: ModelConfig, dtype: Dtype) -> int:
     return (16 * config.num_layers + 2) * config.emb_dim * WIDTH[dtype]
 
 
-def logit_bytes(config: ModelConfig, dtype: Dtype) -> int:
-    """Bytes of a token's logits: log-probabilities and their gradient in float32, and the logits if in another type."""
-    return config.vocab_size * (8 if dtype == "float32" else 8 + WIDTH[dtype])
+def logit_bytes(config: ModelConfig) -> int:
+    """Bytes of a token's logits while the loss is differentiated, in float32 whatever computes them: log-probabilities,
+    the gradient with respect to them, and the gradient with respect to the logits."""
+    return 3 * 4 * config.vocab_size
 
 
 def generation_memory(config: ModelConfig, dtype: Dtype, batch: int, context: int) -> dict[str, int]:

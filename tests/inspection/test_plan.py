@@ -1,0 +1,162 @@
+"""The plan's arithmetic against the real thing: built models, PyTorch's FLOP counter, what autograd really keeps."""
+
+import pytest
+import torch
+from pytest import approx
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.distributed._tools.mem_tracker import MemTracker
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from glassgpt.inspection.plan import (
+    activation_bytes,
+    block_parameters,
+    cache_bytes,
+    forward_flops,
+    generation_memory,
+    logit_bytes,
+    parameters,
+    training_flops,
+    training_memory,
+)
+from glassgpt.model.cache import Cache
+from glassgpt.model.config import SIZES, ModelConfig
+from glassgpt.model.gpt import GPT
+from glassgpt.training.loss import NextTokenLoss
+
+TINY = ModelConfig(vocab_size=101, context_length=32, emb_dim=48, num_heads=3, num_layers=2)
+VARIANTS = [{}, {"tied_head": False}, {"qkv_bias": False}, {"tied_head": False, "qkv_bias": False}]
+
+
+def count(module: nn.Module | None) -> int:
+    return 0 if module is None else sum(parameter.numel() for parameter in module.parameters())
+
+
+class TestParameters:
+    @pytest.mark.parametrize("size", SIZES)
+    def test_parts_add_up_to_the_whole(self, size):
+        config = ModelConfig.named(size)
+        assert sum(parameters(config).values()) == config.num_parameters
+
+    @pytest.mark.parametrize("changes", VARIANTS)
+    @pytest.mark.parametrize("size", ["gpt2", "gpt2-xl", "gpt3-xl"])
+    def test_parts_are_those_of_the_built_model(self, size, changes):
+        config = ModelConfig.named(size, **changes)
+        with torch.device("meta"):
+            model = GPT(config)
+        norms = sum(count(block.attention_norm) + count(block.mlp_norm) for block in model.blocks)
+        assert parameters(config) == {
+            "token_embedding": count(model.token_embedding),
+            "position_embedding": count(model.position_embedding),
+            "attention": sum(count(block.attention) for block in model.blocks),
+            "feed_forward": sum(count(block.mlp) for block in model.blocks),
+            "norms": norms + count(model.final_norm),
+            "head": count(model.head),
+        }
+        assert sum(block_parameters(config).values()) == count(model.blocks[0])
+
+    def test_the_chapters_exercise_on_feed_forward_and_attention(self):
+        block = block_parameters(ModelConfig(qkv_bias=False))
+        assert (block["feed_forward"], block["attention"]) == (4_722_432, 2_360_064)
+
+
+class TestFlops:
+    def counted(self, config, batch, *, train):
+        """What PyTorch counts: the plain attention kernel multiplies all T x T scores."""
+        tokens = torch.zeros(batch, config.context_length, dtype=torch.long)
+        objective = NextTokenLoss(GPT(config))
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            loss = objective(tokens, tokens)
+            if train:
+                loss.backward()
+        return counter.get_total_flops()
+
+    @pytest.mark.parametrize("changes", VARIANTS)
+    def test_forward_pass_is_what_torch_counts(self, changes):
+        config = TINY.model_copy(update=changes)
+        T = config.context_length
+        expected = 2 * T * sum(forward_flops(config, T, causal=False).values())
+        assert self.counted(config, batch=2, train=False) == expected
+
+    def test_training_is_what_torch_counts(self):
+        T = TINY.context_length
+        assert self.counted(TINY, batch=2, train=True) == 2 * T * training_flops(TINY, T, causal=False)
+
+    def test_causal_attention_is_the_mean_over_the_positions(self):
+        T, d, L = TINY.context_length, TINY.emb_dim, TINY.num_layers
+        scores = [4 * L * d * (position + 1) for position in range(T)]  # a token meets itself and the past
+        assert forward_flops(TINY, T)["attention_scores"] == sum(scores) / T
+
+    def test_the_rule_of_six_a_parameter_is_close_for_a_large_model(self):
+        config = ModelConfig.named("gpt3-175b")
+        assert training_flops(config, 2048) == approx(6 * config.num_parameters, rel=0.02)
+
+
+class TestMemory:
+    @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+    def test_activations_are_what_autograd_keeps(self, dtype):
+        """The formula leaves out one or two numbers a token and norm, visible only in so narrow a model."""
+        batch, T = 2, TINY.context_length
+        objective = NextTokenLoss(GPT(TINY).to(getattr(torch, dtype)))
+        own = {parameter.untyped_storage().data_ptr() for parameter in objective.parameters()}
+        kept = {}
+
+        def keep(tensor):
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in own:
+                kept[storage.data_ptr()] = storage
+            return tensor
+
+        tokens = torch.zeros(batch, T, dtype=torch.long)
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            objective(tokens, tokens)
+        log_probabilities = 4 * TINY.vocab_size
+        measured = sum(storage.nbytes() for storage in kept.values()) / (batch * T) - log_probabilities
+        assert measured == approx(activation_bytes(TINY, dtype), rel=0.03)
+
+    @pytest.mark.parametrize("batch", [1, 4])
+    def test_the_whole_is_what_torch_tracks(self, batch):
+        """The second micro-batch of GPT-2 124M, on tensors without storage."""
+        config = ModelConfig()
+        with FakeTensorMode():
+            objective = NextTokenLoss(GPT(config))
+            optimizer = torch.optim.AdamW(objective.parameters(), foreach=False)
+            for parameter in objective.parameters():
+                parameter.grad = torch.zeros_like(parameter)
+            optimizer.step()
+            tokens = torch.zeros(batch, config.context_length, dtype=torch.long)
+            tracker = MemTracker()
+            tracker.track_external(objective, optimizer)
+            with tracker:
+                objective(tokens, tokens).backward()
+            peak = sum(kinds["Total"] for kinds in tracker.get_tracker_snapshot("peak").values())
+        planned = sum(training_memory(config, "float32", batch, config.context_length).values())
+        assert planned == approx(peak, rel=0.001)
+
+    def test_the_cache_is_the_one_that_is_built(self):
+        cache = Cache(TINY, batch=3, dtype=torch.bfloat16)
+        built = sum(tensor.nbytes for layer in cache.layers for tensor in (layer.k, layer.v))
+        assert generation_memory(TINY, "bfloat16", 3, TINY.context_length)["key_value_cache"] == built
+
+    def test_adamw_keeps_two_moments_beside_weight_and_gradient(self):
+        model = GPT(TINY)
+        optimizer = torch.optim.AdamW(model.parameters())
+        model(torch.zeros(1, 4, dtype=torch.long)).sum().backward()
+        optimizer.step()
+        state = [tensor for moments in optimizer.state.values() for tensor in moments.values() if tensor.dim()]
+        memory = training_memory(TINY, "float32", 1, 4)
+        assert memory["optimizer"] == sum(tensor.nbytes for tensor in state)
+        assert memory["gradients"] == sum(parameter.grad.nbytes for parameter in model.parameters())
+
+    def test_bfloat16_keeps_a_float32_master_and_sums_gradients_in_float32(self):
+        memory = training_memory(TINY, "bfloat16", 1, 1)
+        assert memory["weights"] == memory["gradients"] == 6 * TINY.num_parameters
+
+    def test_published_figures(self):
+        """Bytes a token of the cache, and of a layer's activations (32 d), in bfloat16."""
+        small, large = ModelConfig.named("gpt2"), ModelConfig.named("gpt2-xl")
+        assert cache_bytes(small, "bfloat16") == 36_864
+        assert cache_bytes(large, "bfloat16") == 307_200
+        assert activation_bytes(small, "bfloat16") == 12 * 32 * 768 + 4 * 768
+        assert logit_bytes(small) == 12 * 50257
