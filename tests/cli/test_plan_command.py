@@ -114,12 +114,15 @@ class TestPicture:
         assert len(bar) == 100
         assert all(abs(bar.count(cell) - share) <= 1 for cell, share in shares.items())
 
-    def test_parts_keep_their_own_cells_when_there_is_colour(self, capsys, monkeypatch):
+    def test_parts_differ_by_colour_or_by_fill(self, shown, monkeypatch):
         monkeypatch.setenv("FORCE_COLOR", "1")
         monkeypatch.setenv("TERM", "xterm-256color")
         monkeypatch.delenv("NO_COLOR", raising=False)
-        assert main(["plan", "gpt2"]) == 0
-        assert "\x1b[" in capsys.readouterr().out
+        colours = "\n".join(shown("gpt2"))
+        monkeypatch.setenv("NO_COLOR", "1")
+        fills = "\n".join(shown("gpt2"))
+        assert "█" in colours and "▓" not in colours
+        assert "▓" in fills and "\x1b[3" not in fills
 
 
 @pytest.mark.parametrize(

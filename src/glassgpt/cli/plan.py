@@ -77,9 +77,9 @@ def plan(
     if json:
         print_json(figures)
     else:
-        from glassgpt.inspection.plan_picture import picture
+        from glassgpt.inspection.plan_picture import Picture
 
-        console().print(picture(figures))
+        console().print(Picture(figures))
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def forward_flops(config: ModelConfig, context: int, *, causal: bool = True) -> 
     """
     V, d, L = config.vocab_size, config.emb_dim, config.num_layers
     return {
-        "attention": 8 * L * d * d,
+        "attention_projections": 8 * L * d * d,
         "attention_scores": 2 * L * d * (context + 1) if causal else 4 * L * d * context,
         "feed_forward": 16 * L * d * d,
         "head": 2 * V * d,

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -18,13 +19,22 @@ from glassgpt.inspection.plan import GIB, MIB
 # Paul Tol's bright scheme, told apart by colour-blind eyes: https://sronpersonalpages.nl/~pault/
 COLOURS = ("#4477aa", "#66ccee", "#228833", "#ccbb44", "#ee6677", "#aa3377")
 FILLS = "█▒▓░▚▞"  # what tells the parts apart without colour
+SOLID = str.maketrans(FILLS, "█" * len(FILLS))
 SHORT = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 
 
-def picture(figures: Mapping[str, Any]) -> Group:
+@dataclass(frozen=True)
+class Picture:
     """Everything ``glassgpt plan`` shows; ``figures`` are what its --json prints."""
-    sections = [model, memory, work, hardware, chapter]
-    return Group(*(part for section in sections for part in section(figures)))
+
+    figures: Mapping[str, Any]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        sections = [model, memory, work, hardware, chapter]
+        content = Group(*(part for section in sections for part in section(self.figures)))
+        has_colour = console.color_system is not None and not console.no_color
+        for segment in console.render(content, options):
+            yield Segment(segment.text.translate(SOLID), segment.style) if has_colour else segment
 
 
 def model(figures: Mapping[str, Any]) -> list[RenderableType]:
@@ -105,8 +115,9 @@ def chapter(figures: Mapping[str, Any]) -> list[RenderableType]:
         lines.append(f"{found['parameters']:,} parameters, {found['parameters_tied']:,} if the head were tied")
         lines.append(f"{found['mebibytes_float32']:,.2f} MB in float32, an MB being 2**20 bytes")
     for row in found.get("gpt3_years", ()):
+        flops = f"{found['gpt3_flops']:.2e}".replace("+", "")
         lines.append(f"GPT-3 on one {row['name']}: {row['text_years']} years in the text")
-        lines.append(f"  those are {si(found['gpt3_flops'])}FLOP at {row['implied_rate'] / 1e12:.2f} TFLOP/s;")
+        lines.append(f"  those are {flops} FLOPs at {row['implied_rate'] / 1e12:.2f} TFLOP/s;")
         lines.append(f"  at the assumed {row['text_rate'] / 1e12:g} TFLOP/s we get {row['years']:.1f} years")
     return [Text("\nIn chapter 4 of the book", style="bold"), *map(Text, lines)] if lines else []
 
