@@ -46,7 +46,7 @@ def verify(prefix: str = "") -> Iterator[Result]:
     for section, prefixes in SECTIONS.items():
         if wanted := [entry for entry in entries if entry.id.startswith(prefixes)]:
             with torch.random.fork_rng(devices=[]):
-                values = dict(section(run))
+                values = section(run)
             for entry in wanted:
                 yield judge(entry, plain(values[entry.id]))
 

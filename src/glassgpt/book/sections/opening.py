@@ -23,87 +23,79 @@ V100, RTX_8000 = 28e12, 15e12  # FLOP/s, as the text assumes them
 
 def settings(run: Chapter) -> Values:
     """The configuration dictionary and what each of its keys means."""
-    yield "seed.config", dict(run.config)
+    got: Values = {}
+    got["seed.config"] = dict(run.config)
 
     tokens = gpt2().tokens
-    yield (
-        "seed.vocabulary",
-        {
-            "vocab_size": gpt2().vocab_size,
-            "byte_tokens": sum(len(token) == 1 for token in tokens),
-            "merges": sum(len(token) > 1 for token in tokens),
-            "special_tokens": gpt2().vocab_size - len(tokens),
-        },
-    )
+    got["seed.vocabulary"] = {
+        "vocab_size": gpt2().vocab_size,
+        "byte_tokens": sum(len(token) == 1 for token in tokens),
+        "merges": sum(len(token) > 1 for token in tokens),
+        "special_tokens": gpt2().vocab_size - len(tokens),
+    }
 
     model = on_meta(chapter.GPTModel, run.config)
     width = model.tok_emb(run.batch.to("meta")).shape[-1]
-    yield "seed.embedding-width", {"emb_dim": width, "head_dim": model.trf_blocks[0].att.head_dim}
+    got["seed.embedding-width"] = {"emb_dim": width, "head_dim": model.trf_blocks[0].att.head_dim}
 
     torch.manual_seed(123)
     kept = model.drop_emb.train()(torch.ones(1_000_000))
     percent = round(100 * (kept == 0).float().mean().item())
-    yield "seed.dropout", {"drop_rate": model.drop_emb.p, "percent": percent, "scale_of_kept": kept.max()}
+    got["seed.dropout"] = {"drop_rate": model.drop_emb.p, "percent": percent, "scale_of_kept": kept.max()}
+    return got
 
 
 def sizes(run: Chapter) -> Values:
     """The sizes of GPT-2 and GPT-3 in the text, from exact counts."""
+    got: Values = {}
     counts = [ModelConfig.named(size).num_parameters for size in REPORT_SIZES]
     tied = ModelConfig.named("gpt2", qkv_bias=False).num_parameters
-    yield (
-        "seed.size.small",
-        {"millions": round(tied / 1e6), "exact_tied_no_qkv_bias": tied, "exact_tied_qkv_bias": counts[0]},
-    )
+    got["seed.size.small"] = {
+        "millions": in_millions([tied])[0],
+        "exact_tied_no_qkv_bias": tied,
+        "exact_tied_qkv_bias": counts[0],
+    }
 
-    # The sizes of GPT-2's first report come out with the vocabulary of the first GPT, and with no size far from it.
-    report = first_report_counts(FIRST_GPT_VOCABULARY)
-    millions = [round(count / 1e6) for count in report]
-    alike = [
-        V
-        for V in range(30_000, 60_001)
-        if [round(count / 1e6) for count in first_report_counts(V)] == [117, 345, 762, 1542]
-    ]
-    yield "seed.size.first-report", {"millions": millions[0]}
-    yield (
-        "seed.size.larger",
-        {"millions": millions[1:], "corrected_millions": [round(count / 1e6) for count in counts[1:]]},
-    )
-    yield (
-        "derived.first-report-sizes",
-        {
-            "vocab_size": FIRST_GPT_VOCABULARY,
-            "exact": report,
-            "millions": millions,
-            "vocab_sizes_that_round_the_same": [alike[0], alike[-1]] if alike else [],
-        },
-    )
+    # The sizes of GPT-2's first report come out with the vocabulary of the first GPT, and with few others.
+    report = counts_with_vocabulary(FIRST_GPT_VOCABULARY)
+    millions = in_millions(report)
+    alike = [V for V in range(30_000, 60_001) if in_millions(counts_with_vocabulary(V)) == millions]
+    got["seed.size.first-report"] = {"millions": millions[0]}
+    got["seed.size.larger"] = {"millions": millions[1:], "corrected_millions": in_millions(counts[1:])}
+    got["derived.first-report-sizes"] = {
+        "vocab_size": FIRST_GPT_VOCABULARY,
+        "exact": report,
+        "millions": millions,
+        "vocab_sizes_that_round_the_same": [alike[0], alike[-1]],
+    }
 
     layer = on_meta(nn.Linear, 2048, 2048, bias=False)
     rows, columns = layer.weight.shape
-    yield "seed.layer-2048", {"rows": rows, "columns": columns, "parameters": num_parameters(layer)}
+    got["seed.layer-2048"] = {"rows": rows, "columns": columns, "parameters": num_parameters(layer)}
 
     gpt3 = ModelConfig.named("gpt3-175b").num_parameters
-    yield (
-        "seed.gpt2-to-gpt3",
-        {
-            "gpt2_billions": math.floor(counts[3] / 1e8) / 10,  # the text cuts 1.557 off
-            "gpt3_billions": round(gpt3 / 1e9),  # and rounds 174.6
-            "exact_gpt2": counts[3],
-            "exact_gpt3": gpt3,
-        },
-    )
+    got["seed.gpt2-to-gpt3"] = {
+        "gpt2_billions": math.floor(counts[3] / 1e8) / 10,  # the text cuts 1.557 off
+        "gpt3_billions": round(gpt3 / 1e9),  # and rounds 174.6
+        "exact_gpt2": counts[3],
+        "exact_gpt3": gpt3,
+    }
+    return got
 
 
-def first_report_counts(V: int) -> list[int]:
-    """The parameters of the four GPT-2 models with another vocabulary."""
+def counts_with_vocabulary(V: int) -> list[int]:
+    """The parameters of the four GPT-2 models if they knew V tokens."""
     configs = [ModelConfig.named(size) for size in REPORT_SIZES]
     return [config.num_parameters + (V - config.vocab_size) * config.emb_dim for config in configs]
 
 
+def in_millions(counts: list[int]) -> list[int]:
+    """The counts as the text gives them."""
+    return [round(count / 1e6) for count in counts]
+
+
 def training_time(run: Chapter) -> Values:
     """The years that GPT-3 would train on a single GPU, for the ways in which its cost is stated."""
-    yield "seed.training-time.v100", {"years": math.floor(3.14e23 / V100 / YEAR)}
-    yield "seed.training-time.rtx8000", {"years": round(3.14e23 / RTX_8000 / YEAR, 2)}
     costs = {
         "flops_3_14e23": 3.14e23,
         "petaflop_days_3640": 3640 * 1e15 * 86400,
@@ -114,14 +106,22 @@ def training_time(run: Chapter) -> Values:
         name: [cost / speed / year for speed in (V100, RTX_8000) for year in (YEAR, JULIAN_YEAR)]
         for name, cost in costs.items()
     }
-    yield "derived.training-time", years
+    v100, _, rtx_8000, _ = years["flops_3_14e23"]
+    return {
+        "seed.training-time.v100": {"years": math.floor(v100)},  # the text cuts 355.6 off
+        "seed.training-time.rtx8000": {"years": round(rtx_8000, 2)},
+        "derived.training-time": years,
+    }
 
 
 def tokens(run: Chapter) -> Values:
     """The two texts as token ids, alone and stacked."""
-    for number, text in enumerate(run.texts, start=1):
-        yield f"seed.tokens.text-{number}", {"ids": gpt2().encode(text)}
-    yield "seed.tokens.batch", {"shape": run.batch.shape, "batch": run.batch}
+    first, second = run.texts
+    return {
+        "seed.tokens.text-1": {"ids": gpt2().encode(first)},
+        "seed.tokens.text-2": {"ids": gpt2().encode(second)},
+        "seed.tokens.batch": {"shape": run.batch.shape, "batch": run.batch},
+    }
 
 
 def labels(run: Chapter) -> Values:
@@ -133,69 +133,55 @@ def labels(run: Chapter) -> Values:
     )
     assert found
     listing, step, name, *figures, embeddings, attention, weights = found.groups()
-    yield (
-        "seed.labels",
-        {
-            "figures": figures,
-            "listing": listing,
-            "first_step": int(step),
-            "first_step_is": name,
-            "tokenizer_and_embeddings_chapter": int(embeddings),
-            "attention_and_dropout_chapter": int(attention),
-            "pretrained_weights_chapter": int(weights),
-        },
-    )
+    labels = {
+        "figures": figures,
+        "listing": listing,
+        "first_step": int(step),
+        "first_step_is": name,
+        "tokenizer_and_embeddings_chapter": int(embeddings),
+        "attention_and_dropout_chapter": int(attention),
+        "pretrained_weights_chapter": int(weights),
+    }
+    return {"seed.labels": labels}
 
 
 def placeholder(run: Chapter) -> Values:
     """Listing 4.1: the model without working parts, its weights and its logits."""
+    got: Values = {}
     block, norm = dummy.DummyTransformerBlock(run.config), dummy.DummyLayerNorm(run.config["emb_dim"])
     x = torch.rand(2, 4, run.config["emb_dim"])
-    yield (
-        "seed.listing-4.1.placeholders",
-        {
-            "block_is_identity": torch.equal(block(x), x),
-            "norm_is_identity": torch.equal(norm(x), x),
-            "eps_default": inspect.signature(dummy.DummyLayerNorm).parameters["eps"].default,
-        },
-    )
+    got["seed.listing-4.1.placeholders"] = {
+        "block_is_identity": torch.equal(block(x), x),
+        "norm_is_identity": torch.equal(norm(x), x),
+        "eps_default": inspect.signature(dummy.DummyLayerNorm).parameters["eps"].default,
+    }
 
     seeded = Seeded.build(dummy.DummyGPTModel, run.config)
     model, weights = seeded.model, dict(seeded.model.named_parameters())
-    yield (
-        "seed.listing-4.1.parts",
-        {name: weight.shape for name, weight in weights.items()}
-        | {
-            "tensors": len(weights),
-            "placeholder_blocks": sum(isinstance(part, dummy.DummyTransformerBlock) for part in model.modules()),
-            "out_head_bias": model.out_head.bias is not None,
-        },
-    )
-    yield (
-        "seed.dummy.claimed-size",
-        {
-            "stated_millions": round(ModelConfig.named("gpt2", qkv_bias=False).num_parameters / 1e6),
-            "counted": num_parameters(model),
-            "counted_tied": num_parameters(model) - model.out_head.weight.numel(),
-        },
-    )
-    yield "ch04.dummy.init", {name: ends(weight.flatten()) for name, weight in weights.items()}
+    got["seed.listing-4.1.parts"] = {
+        **{name: weight.shape for name, weight in weights.items()},
+        "tensors": len(weights),
+        "placeholder_blocks": sum(isinstance(part, dummy.DummyTransformerBlock) for part in model.modules()),
+        "out_head_bias": model.out_head.bias is not None,
+    }
+    got["seed.dummy.claimed-size"] = {
+        "stated_millions": in_millions([ModelConfig.named("gpt2", qkv_bias=False).num_parameters])[0],
+        "counted": num_parameters(model),
+        "counted_tied": num_parameters(model) - model.out_head.weight.numel(),
+    }
+    got["ch04.dummy.init"] = {name: ends(weight.flatten()) for name, weight in weights.items()}
 
     torch.set_rng_state(seeded.random_state)
     logits = model(run.batch)
-    yield "seed.dummy.shape", {"shape": logits.shape}
-    yield "seed.dummy.grad-fn", {"grad_fn": type(logits.grad_fn).__name__}
+    got["seed.dummy.shape"] = {"shape": logits.shape}
+    got["seed.dummy.grad-fn"] = {"grad_fn": type(logits.grad_fn).__name__}
     rows, tokens_per_row, dimensions = logits.shape
-    yield (
-        "seed.dummy.output-reading",
-        {"rows": rows, "tokens_per_row": tokens_per_row, "dimensions": dimensions},
-    )
-    yield "seed.dummy.logits", {"logits": row_ends(seeded.train(run.batch, DEFAULT))}
-    yield "ch04.dummy.logits.intel", {"logits": row_ends(seeded.train(run.batch, MKL))}
+    got["seed.dummy.output-reading"] = {"rows": rows, "tokens_per_row": tokens_per_row, "dimensions": dimensions}
+    got["seed.dummy.logits"] = {"logits": row_ends(seeded.train(run.batch, DEFAULT))}
+    got["ch04.dummy.logits.intel"] = {"logits": row_ends(seeded.train(run.batch, MKL))}
 
     logits = seeded.eval(run.batch)
-    yield "ch04.dummy.logits.eval", {"logits": row_ends(logits)}
-    yield (
-        "ch04.dummy.same-first-token",
-        {"rows_equal": torch.equal(logits[0, 0], logits[1, 0]), "argmax": logits.argmax(dim=-1)},
-    )
+    got["ch04.dummy.logits.eval"] = {"logits": row_ends(logits)}
+    is_same = torch.equal(logits[0, 0], logits[1, 0])
+    got["ch04.dummy.same-first-token"] = {"rows_equal": is_same, "argmax": logits.argmax(dim=-1)}
+    return got

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,7 +14,7 @@ from glassgpt.book import chapter, dummy
 from glassgpt.book.dropout import drawn_by
 from glassgpt.tokenizer.gpt2 import gpt2
 
-Values = Iterator[tuple[str, dict[str, Any]]]  # the id of a ledger entry and what was computed for it
+Values = dict[str, dict[str, Any]]  # what was computed, by the id of its ledger entry
 
 
 @dataclass(frozen=True)
