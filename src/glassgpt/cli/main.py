@@ -22,14 +22,15 @@ if TYPE_CHECKING:
 # Heading -> (name, function, help line). A module named here imports torch and numpy inside its function, never at the
 # top: a command's help must not wait for them.
 COMMANDS: dict[str, list[tuple[str, str, str]]] = {
-    "Start here": [],
+    "Start here": [
+        ("verify", "glassgpt.cli.verify:verify", "compute every number of the book's chapter 4 and compare"),
+    ],
     "Data": [("tokens", "glassgpt.cli.tokens:tokens", "show how a text is cut into tokens")],
     "Model": [
         ("generate", "glassgpt.cli.generate:generate", "continue a text with a model"),
         ("plan", "glassgpt.cli.plan:plan", "show what a model takes: parameters, memory, FLOPs, time"),
     ],
     "Trust": [
-        ("verify", "glassgpt.cli.verify:verify", "compute every number of the book's chapter 4 and compare"),
         ("torture", "glassgpt.cli.torture:torture", "kill and damage training runs on purpose, on your own disk"),
     ],
 }
@@ -121,18 +122,14 @@ def shown(default: object) -> str | None:
 
 def print_overview() -> None:
     """Prints all commands by heading. Cyclopts would take three times as long to say it."""
-    from rich.table import Table
-
     out = console()
     out.print(f"[bold]glassgpt[/] {__version__}: the GPT-2 and GPT-3 family of language models, end to end\n")
     out.print("Usage: glassgpt COMMAND [ARGUMENTS] [OPTIONS]")
-    table = Table.grid(padding=(0, 2))
     for heading, commands in COMMANDS.items():
         if commands:
-            table.add_row(f"\n[bold]{heading}[/]")
+            out.print(f"\n[bold]{heading}[/]")
         for name, _, line in commands:
-            table.add_row(f"  [cyan]{name}[/]", line)
-    out.print(table)
+            out.print(f"  [cyan]{name:<10}[/]{line}")
     out.print("\n[bold]Examples[/]", *(f"  {example}" for example in EXAMPLES), sep="\n")
     out.print("\nMore: glassgpt COMMAND --help, --version, --install-completion, --debug")
 
