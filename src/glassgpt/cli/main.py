@@ -148,8 +148,8 @@ def report(error: BaseException, debug: bool) -> int:
 
 def message(error: BaseException, debug: bool) -> str:
     """What to tell the user about an error: expected ones speak for themselves, others are named."""
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
     if "pydantic" in sys.modules:
         from pydantic import ValidationError
 

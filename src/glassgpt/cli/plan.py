@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from glassgpt.cli.options import UsageError, console, did_you_mean, print_json
-from glassgpt.inspection.accelerators import GPT3_FLOPS, YEAR, Accelerator, accelerators
-from glassgpt.inspection.plan import (
-    MIB,
-    Dtype,
-    block_parameters,
-    forward_flops,
-    generation_memory,
-    parameters,
-    training_flops,
-    training_memory,
-)
+from glassgpt.inspection.accelerators import accelerators
+from glassgpt.inspection.plan import Dtype
+from glassgpt.inspection.plan_figures import Setup, figures
 from glassgpt.model.config import ALIASES, SIZES, ModelConfig
 
 if TYPE_CHECKING:
@@ -73,25 +65,13 @@ def plan(
     )
     if setup.context > setup.config.context_length:
         raise UsageError(f"--context {context} does not fit: {model} holds {setup.config.context_length} tokens")
-    figures = calculate(setup, known, utilization)
+    planned = figures(setup, known, utilization)
     if json:
-        print_json(figures)
+        print_json(planned)
     else:
         from glassgpt.inspection.plan_picture import Picture
 
-        console().print(Picture(figures))
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What is planned: a model and how it is trained."""
-
-    name: str
-    config: ModelConfig
-    batch: int
-    context: int
-    dtype: Dtype
-    tokens: float
+        console().print(Picture(planned))
 
 
 def choose(model: str, book: bool) -> Setup:
@@ -131,71 +111,3 @@ def vocab_size(run: RunConfig) -> int:
     from glassgpt.tokenizer.tokenizer import Tokenizer
 
     return Tokenizer.load(Path(run.data.tokenizer)).vocab_size
-
-
-def calculate(setup: Setup, known: dict[str, Accelerator], utilization: float) -> dict[str, Any]:
-    """Every figure of the plan, ready for JSON; memory in bytes, time in seconds."""
-    config, context = setup.config, setup.context
-    flops = setup.tokens * training_flops(config, context, causal=False)
-    training = total(training_memory(config, setup.dtype, setup.batch, context))
-    generation = total(generation_memory(config, setup.dtype, setup.batch, context))
-    return {
-        "model": {"name": setup.name, **config.model_dump()},
-        "parameters": total(parameters(config)),
-        "block_parameters": total(block_parameters(config)),
-        "batch": setup.batch,
-        "context": context,
-        "dtype": setup.dtype,
-        "training_memory": training,
-        "generation_memory": generation,
-        "forward_flops": total(forward_flops(config, context)),
-        "forward_flops_full": total(forward_flops(config, context, causal=False)),
-        "training_flops": training_flops(config, context),
-        "training_flops_full": training_flops(config, context, causal=False),
-        "training_flops_rule": 6 * config.num_parameters,
-        "training": {"tokens": setup.tokens, "flops": flops, "utilization": utilization},
-        "accelerators": [
-            {
-                "key": key,
-                "name": row.name,
-                "memory": row.memory_bytes,
-                "peak": row.peak(setup.dtype),
-                "peak_dtype": row.multiplies(setup.dtype),
-                "training_share": training["total"] / row.memory_bytes,
-                "generation_share": generation["total"] / row.memory_bytes,
-                "seconds": row.seconds(flops, setup.dtype, utilization),
-            }
-            for key, row in known.items()
-        ],
-        "chapter": chapter(config),
-    }
-
-
-def chapter(config: ModelConfig) -> dict[str, Any]:
-    """The figures of the book's chapter 4 that belong to this model, beside ours where the text rounds or assumes."""
-    figures: dict[str, Any] = {}
-    if config.emb_dim == 2048:
-        figures["matrix_2048"] = config.emb_dim**2
-    if not config.tied_head and not config.qkv_bias:
-        figures["parameters"] = config.num_parameters
-        figures["parameters_tied"] = config.num_parameters - parameters(config)["head"]
-        figures["mebibytes_float32"] = round(4 * config.num_parameters / MIB, 2)
-    if config.num_parameters == ModelConfig.named("gpt3-175b").num_parameters:
-        figures["gpt3_flops"] = GPT3_FLOPS
-        figures["gpt3_years"] = [
-            {
-                "name": row.name,
-                "text_years": row.chapter_years,
-                "implied_rate": GPT3_FLOPS / (row.chapter_years * YEAR),
-                "text_rate": row.chapter_rate * 1e12,
-                "years": GPT3_FLOPS / (row.chapter_rate * 1e12 * YEAR),
-            }
-            for row in accelerators().values()
-            if row.chapter_years is not None and row.chapter_rate is not None
-        ]
-    return figures
-
-
-def total(parts: dict[str, int]) -> dict[str, int]:
-    """The same figures with their sum."""
-    return {**parts, "total": sum(parts.values())}
