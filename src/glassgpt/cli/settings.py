@@ -64,7 +64,11 @@ def split(model: type[BaseModel], arguments: Sequence[str]) -> tuple[list[str], 
         if path not in known:
             raise UsageError(f"there is no option --{name}: {suggest(path, model, '--') or 'see --help'}")
         if not equals:
-            if rest and not rest[0].startswith("--") and (known[path].annotation is not bool or rest[0] in BOOLEANS):
+            if (
+                rest
+                and not rest[0].startswith("--")
+                and (known[path].annotation is not bool or rest[0] in ("true", "false"))
+            ):
                 value = rest.pop(0)
             elif known[path].annotation is bool:
                 value = "true"
@@ -72,9 +76,6 @@ def split(model: type[BaseModel], arguments: Sequence[str]) -> tuple[list[str], 
                 raise UsageError(f"--{name} needs a value: --{name} VALUE")
         overrides[path] = parse(value)
     return plain, overrides
-
-
-BOOLEANS = ("true", "false")
 
 
 def parse(value: str) -> Any:

@@ -38,6 +38,7 @@ class Picture:
 
 
 def model(figures: Mapping[str, Any]) -> list[RenderableType]:
+    """The shape and its parameters by part."""
     shape, counts, block = figures["model"], figures["parameters"], figures["block_parameters"]
     table = columns("", "one block", "all", "share")
     for index, (name, count) in enumerate(counts.items()):
@@ -55,6 +56,7 @@ def model(figures: Mapping[str, Any]) -> list[RenderableType]:
 
 
 def memory(figures: Mapping[str, Any]) -> list[RenderableType]:
+    """What training and generation hold, by kind."""
     tasks = {"training": figures["training_memory"], "generation": figures["generation_memory"]}
     names = [*dict.fromkeys(name for parts in tasks.values() for name in without_total(parts)), "total"]
     table = columns("", *tasks)
@@ -81,6 +83,7 @@ def fits(row: Mapping[str, Any], tasks: Mapping[str, Mapping[str, int]]) -> list
 
 
 def work(figures: Mapping[str, Any]) -> list[RenderableType]:
+    """FLOPs of one token by part."""
     causal, full = figures["forward_flops"], figures["forward_flops_full"]
     table = columns("", "causal", "share", "full attention", "share")
     for name in causal:
@@ -92,6 +95,7 @@ def work(figures: Mapping[str, Any]) -> list[RenderableType]:
 
 
 def hardware(figures: Mapping[str, Any]) -> list[RenderableType]:
+    """Whether it fits and how long training takes, a row an accelerator."""
     task = figures["training"]
     table = columns("", "", "TFLOP/s", "GiB", "training", "generation", "time")
     table.columns[1].justify = "left"
@@ -108,6 +112,7 @@ def share_of_memory(share: float) -> Text:
 
 
 def chapter(figures: Mapping[str, Any]) -> list[RenderableType]:
+    """The chapter's own figures, where this model has some."""
     found, lines = figures["chapter"], []
     if "matrix_2048" in found:
         lines.append(f"A weight matrix of 2,048 x 2,048 has {found['matrix_2048']:,} parameters: four in a block.")
