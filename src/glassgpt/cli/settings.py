@@ -64,13 +64,10 @@ def split(model: type[BaseModel], arguments: Sequence[str]) -> tuple[list[str], 
         if path not in known:
             raise UsageError(f"there is no option --{name}: {suggest(path, model, '--') or 'see --help'}")
         if not equals:
-            if (
-                rest
-                and not rest[0].startswith("--")
-                and (known[path].annotation is not bool or rest[0] in ("true", "false"))
-            ):
+            is_switch, following = known[path].annotation is bool, rest[0] if rest else "--"
+            if following in ("true", "false") or not (is_switch or following.startswith("--")):
                 value = rest.pop(0)
-            elif known[path].annotation is bool:
+            elif is_switch:
                 value = "true"
             else:
                 raise UsageError(f"--{name} needs a value: --{name} VALUE")
