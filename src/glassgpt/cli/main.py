@@ -11,13 +11,14 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from glassgpt import __version__
 from glassgpt.cli.options import UsageError, console, did_you_mean
 
 if TYPE_CHECKING:
     from cyclopts import App
+    from pydantic import ValidationError
 
 # Heading -> (name, function, help line). A module named here imports torch and numpy inside its function, never at the
 # top: a command's help must not wait for them.
@@ -143,20 +144,26 @@ def report(error: BaseException, debug: bool) -> int:
         print("glassgpt: interrupted", file=sys.stderr)
         return 130
     print(f"glassgpt: error: {message(error, debug)}", file=sys.stderr)
-    return 2 if isinstance(error, UsageError) else 1
+    return 2 if isinstance(error, UsageError) or is_invalid_setting(error) else 1
+
+
+def is_invalid_setting(error: BaseException) -> bool:
+    """Whether a configuration refused a value that the user gave."""
+    if "pydantic" not in sys.modules:
+        return False
+    from pydantic import ValidationError
+
+    return isinstance(error, ValidationError)
 
 
 def message(error: BaseException, debug: bool) -> str:
     """What to tell the user about an error: expected ones speak for themselves, others are named."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
-    if "pydantic" in sys.modules:
-        from pydantic import ValidationError
-
+    if is_invalid_setting(error):
         from glassgpt.cli.settings import explain
 
-        if isinstance(error, ValidationError):
-            return explain(error)
+        return explain(cast("ValidationError", error))
     if isinstance(error, (UsageError, ValueError, OSError, ImportError)):
         return str(error)
     first = (str(error).splitlines() or [""])[0]

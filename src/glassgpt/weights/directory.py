@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from glassgpt.model.config import ModelConfig
@@ -95,6 +96,10 @@ def load_config(directory: Path) -> ModelConfig:
         raise FileNotFoundError(f"{directory} is not a model directory: it has no config.json")
     try:
         return config_from_json(_read_json(path))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"]))
+        raise ValueError(f"{path}: {where} {problem['input']!r} cannot be: {problem['msg']}") from error
     except ValueError as error:
         raise ValueError(f"{directory}: {error}") from error
 

@@ -1,0 +1,82 @@
+"""``glassgpt generate`` as a user runs it, on a tiny model's directory."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from glassgpt.generation.text import LanguageModel
+
+
+@pytest.fixture
+def directory(model, bytes_tokenizer, tmp_path):
+    LanguageModel(model, bytes_tokenizer).save(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def glassgpt(*arguments, input=None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "glassgpt", *map(str, arguments)]
+    environment = {**os.environ, "NO_COLOR": "1", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, input=input, env=environment, capture_output=True, text=True, timeout=120)
+
+
+def test_prompt_and_text_go_to_stdout_and_the_seed_to_stderr(directory, model, bytes_tokenizer):
+    result = glassgpt("generate", directory, "Once [b]upon", "--seed", 3, "--max-new-tokens", 12)
+    expected = LanguageModel(model, bytes_tokenizer).generate("Once [b]upon", seed=3, max_new_tokens=12)
+    assert result.returncode == 0
+    assert result.stdout == f"Once [b]upon{expected}\n"
+    assert "12 tokens, seed 3" in result.stderr
+
+
+def test_json_has_every_token_with_its_logprob(directory):
+    result = glassgpt("generate", directory, "Once", "--seed", 3, "--max-new-tokens", 5, "--json", "--logprobs", 2)
+    answer = json.loads(result.stdout)
+    assert (answer["prompt"], answer["seed"], answer["finish_reason"]) == ("Once", 3, "length")
+    assert len(answer["tokens"]) == 5
+    assert all(token["logprob"] <= 0 and len(token["top"]) == 2 for token in answer["tokens"])
+
+
+def test_the_prompt_may_be_piped_in(directory):
+    arguments = ("generate", directory, "--seed", 3, "--max-new-tokens", 4)
+    assert glassgpt(*arguments, input="Once\n").stdout == glassgpt(*arguments, "--", "Once").stdout
+
+
+def test_the_shown_seed_repeats_the_text(directory):
+    first = glassgpt("generate", directory, "Once", "--max-new-tokens", 8)
+    seed = first.stderr.split("seed ")[1].split()[0].rstrip(",")
+    assert glassgpt("generate", directory, "Once", "--max-new-tokens", 8, "--seed", seed).stdout == first.stdout
+
+
+def test_the_end_of_the_context_is_said(directory):
+    result = glassgpt("generate", directory, "Once", "--ignore-eot", "--seed", 1)
+    assert "the context is full: --overflow slide goes on" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["{}", "x" * 40], 1, "the prompt has 40 tokens, the context holds 32"),
+        (["{}", "x", "--temperature", "-1"], 2, "temperature is -1.0, expected greater than or equal to 0"),
+        (["{}", "x", "--overflow", "wrap"], 2, "overflow"),
+        (["{}", "x", "--temprature", "1"], 2, "Did you mean --temperature"),
+        (["{}/nowhere", "x"], 1, "no model"),
+    ],
+)
+def test_nonsense_is_one_clear_line(directory, arguments, code, message):
+    result = glassgpt("generate", *(argument.format(directory) for argument in arguments))
+    assert result.returncode == code
+    assert result.stdout == ""
+    assert message in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_a_damaged_model_is_one_clear_line(directory):
+    path = directory / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+    result = glassgpt("generate", directory, "x")
+    assert result.returncode == 1
+    assert "model.safetensors is not a whole safetensors file" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert "Traceback" in glassgpt("generate", directory, "x", "--debug").stderr
