@@ -126,7 +126,7 @@ class TestFailures:
 
             ModelConfig(num_layers=0)
 
-        assert main(["try"]) == 1
+        assert main(["try"]) == 2
         assert capsys.readouterr().err == "glassgpt: error: num_layers is 0, expected greater than or equal to 1\n"
 
     @pytest.mark.parametrize("arguments", [["--debug", "try"], ["try", "--debug"]])
