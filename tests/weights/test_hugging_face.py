@@ -22,6 +22,10 @@ def build(tiny, tied_head=True, qkv_bias=True) -> GPT:
     return model.eval()
 
 
+def hugging_face_tensors(model: GPT) -> dict[str, torch.Tensor]:
+    return dict(to_hugging_face(model.state_dict(), model.config))
+
+
 @pytest.mark.parametrize(("tied_head", "qkv_bias"), list(itertools.product([True, False], repeat=2)))
 def test_logits_are_equal_in_both_directions(tiny, bytes_tokenizer, tmp_path, tied_head, qkv_bias):
     model = build(tiny, tied_head, qkv_bias)
@@ -40,7 +44,7 @@ def test_logits_are_equal_in_both_directions(tiny, bytes_tokenizer, tmp_path, ti
 
 def test_the_hub_form_without_prefix_and_with_masks_is_read(tiny):
     model = build(tiny)
-    tensors = {name.removeprefix("transformer."): tensor for name, tensor in to_hugging_face(model).items()}
+    tensors = {name.removeprefix("transformer."): tensor for name, tensor in hugging_face_tensors(model).items()}
     tensors["h.0.attn.bias"] = torch.ones(1, 1, 32, 32)
     tensors["h.0.attn.masked_bias"] = torch.tensor(-1e4)
     tensors["lm_head.weight"] = tensors["wte.weight"].clone()
@@ -61,14 +65,14 @@ def test_the_hub_form_without_prefix_and_with_masks_is_read(tiny):
     ],
 )
 def test_tensors_that_do_not_belong_are_refused_by_name(tiny, change, message):
-    tensors = to_hugging_face(build(tiny))
+    tensors = hugging_face_tensors(build(tiny))
     change(tensors)
     with pytest.raises(ValueError, match=message):
         from_hugging_face(tensors, tiny)
 
 
 def test_a_bias_that_the_configuration_denies_is_refused(tiny):
-    tensors = to_hugging_face(build(tiny))
+    tensors = hugging_face_tensors(build(tiny))
     with pytest.raises(ValueError, match=r"h\.0\.attn\.c_attn\.bias is not zero"):
         from_hugging_face(tensors, tiny.model_copy(update={"qkv_bias": False}))
 

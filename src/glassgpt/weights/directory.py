@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from pydantic import ValidationError
-from torch import Tensor
 
 from glassgpt.model.config import ModelConfig
 from glassgpt.model.gpt import GPT
 from glassgpt.tokenizer.tokenizer import Tokenizer
-from glassgpt.weights.files import chunks, read
+from glassgpt.weights.files import chunks, open_tensors
 from glassgpt.weights.hugging_face import config_from_json, config_to_json, from_hugging_face, to_hugging_face
+from glassgpt.weights.lazy import LazyTensors
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -31,16 +31,20 @@ def model_files(model: GPT, tokenizer: Tokenizer) -> dict[str, Content]:
     Raises:
         ValueError: the tokenizer has more tokens than the model.
     """
-    config = model.config
+    return files_of(model.config, LazyTensors.of(model.state_dict()), tokenizer)
+
+
+def files_of(config: ModelConfig, tensors: LazyTensors, tokenizer: Tokenizer) -> dict[str, Content]:
+    """The same for tensors under our names that are read one at a time, when the content asks for them."""
     if tokenizer.vocab_size > config.vocab_size:
         raise ValueError(f"the tokenizer has {tokenizer.vocab_size} tokens, the model only {config.vocab_size}")
-    dtype = next(model.parameters()).dtype
+    dtype = tensors.blank["token_embedding.weight"].dtype
     eot = {"bos_token_id": tokenizer.eot, "eos_token_id": tokenizer.eot}
     return {
         "config.json": [_json(config_to_json(config, dtype, tokenizer.eot))],
         "generation_config.json": [_json(eot)],
         **{name: [content] for name, content in tokenizer.files(config.context_length).items()},
-        **_weight_files(to_hugging_face(model)),
+        **_weight_files(to_hugging_face(tensors, config)),
     }
 
 
@@ -71,17 +75,26 @@ def load_model(directory: Path, dtype: torch.dtype | None = torch.float32) -> GP
         ValueError: a file is damaged, or tensors do not belong to the configuration; names file and tensors.
         FileNotFoundError: the directory holds no weights.
     """
+    config, tensors = load_config(directory), open_weights(directory)
+    with torch.device("meta"):
+        model = GPT(config)
+    model.load_state_dict({name: tensor.contiguous() for name, tensor in tensors.to(dtype).items()}, assign=True)
+    return model.eval()
+
+
+def open_weights(directory: Path) -> LazyTensors:
+    """The tensors in a model directory under our names, each read when it is asked for.
+
+    Raises:
+        ValueError: a file is damaged, or tensors do not belong to the configuration; names file and tensors.
+        FileNotFoundError: the directory holds no weights.
+    """
     directory = Path(directory)
     config = load_config(directory)
     try:
-        state = from_hugging_face(_read_weights(directory), config)
+        return from_hugging_face(_open_files(directory), config)
     except ValueError as error:
         raise ValueError(f"{directory}: {error}") from error
-    with torch.device("meta"):
-        model = GPT(config)
-    state = {name: tensor.to(dtype or tensor.dtype).contiguous() for name, tensor in state.items()}
-    model.load_state_dict(state, assign=True)
-    return model.eval()
 
 
 def load_config(directory: Path) -> ModelConfig:
@@ -109,38 +122,38 @@ def load_tokenizer(directory: Path) -> Tokenizer:
     return Tokenizer.load(Path(directory))
 
 
-def _weight_files(tensors: dict[str, Tensor]) -> dict[str, Content]:
-    if sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()) <= SHARD_BYTES:
+def _weight_files(tensors: LazyTensors) -> dict[str, Content]:
+    if sum(tensor.nbytes for tensor in tensors.blank.values()) <= SHARD_BYTES:
         return {WEIGHTS: chunks(tensors)}
     from huggingface_hub import split_torch_state_dict_into_shards
 
-    plan = split_torch_state_dict_into_shards(tensors, max_shard_size=SHARD_BYTES)
-    shards: dict[str, Content] = {
-        file: chunks({name: tensors[name] for name in names}) for file, names in plan.filename_to_tensors.items()
-    }
+    plan = split_torch_state_dict_into_shards(tensors.blank, max_shard_size=SHARD_BYTES)
+    shards: dict[str, Content] = {file: chunks(tensors.only(names)) for file, names in plan.filename_to_tensors.items()}
     return shards | {INDEX: [_json({"metadata": plan.metadata, "weight_map": plan.tensor_to_filename})]}
 
 
-def _read_weights(directory: Path) -> dict[str, Tensor]:
+def _open_files(directory: Path) -> LazyTensors:
     if (path := directory / WEIGHTS).is_file():
-        return read(path)
+        return open_tensors(path)
     if not (path := directory / INDEX).is_file():
         raise FileNotFoundError(f"{directory} holds no {WEIGHTS}: only safetensors weights are read")
     weight_map = _read_json(path).get("weight_map")
     if not isinstance(weight_map, dict):
         raise ValueError(f"{INDEX} has no weight_map")
-    return dict(_read_shards(directory, weight_map))
+    return _open_shards(directory, weight_map)
 
 
-def _read_shards(directory: Path, weight_map: dict[str, str]) -> Iterator[tuple[str, Tensor]]:
+def _open_shards(directory: Path, weight_map: dict[str, str]) -> LazyTensors:
+    found = LazyTensors.of({})
     for file in sorted(set(weight_map.values())):
         if Path(file).name != file:
             raise ValueError(f"{INDEX} names {file!r}: a shard is a plain file name in the same directory")
         wanted = {name for name, shard in weight_map.items() if shard == file}
-        tensors = read(directory / file)
+        tensors = open_tensors(directory / file)
         if odd := sorted(wanted ^ set(tensors)):
             raise ValueError(f"{file} and {INDEX} disagree about {', '.join(odd[:8])}")
-        yield from tensors.items()
+        found = found.joined(tensors)
+    return found
 
 
 def _json(value: dict[str, Any]) -> bytes:

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from glassgpt.model.config import ModelConfig
-from glassgpt.model.gpt import GPT
 from glassgpt.weights.book import require_tied
+from glassgpt.weights.lazy import LazyTensors
 from glassgpt.weights.names import HUGGING_FACE
-from glassgpt.weights.translate import read_as, write_as
+from glassgpt.weights.translate import read_lazily, write_lazily
 
 log = logging.getLogger(__name__)
 
@@ -95,16 +95,19 @@ def config_from_json(settings: Mapping[str, Any]) -> ModelConfig:
     )
 
 
-def to_hugging_face(model: GPT) -> dict[str, Tensor]:
-    """The tensors of GPT2LMHeadModel; a tied head is left out, a missing query/key/value bias is written as zeros."""
-    config, state = model.config, dict(model.state_dict())
+def to_hugging_face(tensors: Mapping[str, Tensor], config: ModelConfig) -> LazyTensors:
+    """The tensors of GPT2LMHeadModel from the state dict of ``GPT(config)``, each when it is asked for.
+
+    A tied head is left out, a missing query/key/value bias is written as zeros.
+    """
+    ours = LazyTensors.of(tensors)
     if not config.qkv_bias:
-        zeros = state["token_embedding.weight"].new_zeros(3 * config.emb_dim)
-        state |= {f"blocks.{layer}.attention.qkv.bias": zeros for layer in range(config.num_layers)}
-    return write_as(HUGGING_FACE, state, config)
+        zeros = torch.zeros(3 * config.emb_dim, dtype=ours.blank["token_embedding.weight"].dtype)
+        ours = ours.joined({f"blocks.{layer}.attention.qkv.bias": zeros for layer in range(config.num_layers)})
+    return write_lazily(HUGGING_FACE, ours, config)
 
 
-def from_hugging_face(tensors: Mapping[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
+def from_hugging_face(tensors: Mapping[str, Tensor], config: ModelConfig) -> LazyTensors:
     """The state dict of ``GPT(config)`` from GPT2LMHeadModel's or GPT2Model's tensors (with ``transformer.`` or not).
 
     Causal-mask buffers of older files are dropped.
@@ -112,16 +115,21 @@ def from_hugging_face(tensors: Mapping[str, Tensor], config: ModelConfig) -> dic
     Raises:
         ValueError: tensors are missing, unexpected, misshapen, or contradict the configuration.
     """
-    named = {_prefixed(name): tensor for name, tensor in tensors.items()}
-    named = {name: tensor for name, tensor in named.items() if not _MASK.fullmatch(name)}
-    if config.tied_head and "lm_head.weight" in named:
-        require_tied(named.pop("lm_head.weight"), named.get("transformer.wte.weight"), "lm_head.weight")
-    state = read_as(HUGGING_FACE, named, config.model_copy(update={"qkv_bias": True}))
-    if not config.qkv_bias:
-        for layer in range(config.num_layers):
-            if state.pop(f"blocks.{layer}.attention.qkv.bias").any():
-                raise ValueError(f"transformer.h.{layer}.attn.c_attn.bias is not zero, but config.json has no qkv_bias")
-    return state
+    named = {_prefixed(name): name for name in tensors}
+    theirs = LazyTensors.of(tensors).renamed({new: old for new, old in named.items() if not _MASK.fullmatch(new)})
+    if config.tied_head and "lm_head.weight" in theirs:
+        require_tied(theirs["lm_head.weight"], theirs.get("transformer.wte.weight"), "lm_head.weight")
+        theirs = theirs.without("lm_head.weight")
+    ours = read_lazily(HUGGING_FACE, theirs, config.model_copy(update={"qkv_bias": True}))
+    return ours if config.qkv_bias else _without_bias(ours, config)
+
+
+def _without_bias(ours: LazyTensors, config: ModelConfig) -> LazyTensors:
+    names = [f"blocks.{layer}.attention.qkv.bias" for layer in range(config.num_layers)]
+    for layer, name in enumerate(names):
+        if ours[name].any():
+            raise ValueError(f"transformer.h.{layer}.attn.c_attn.bias is not zero, but config.json has no qkv_bias")
+    return ours.without(*names)
 
 
 def _prefixed(name: str) -> str:

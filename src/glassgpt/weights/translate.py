@@ -10,6 +10,7 @@ from torch import Tensor
 
 from glassgpt.model.config import ModelConfig
 from glassgpt.model.gpt import GPT
+from glassgpt.weights.lazy import LazyTensors
 from glassgpt.weights.names import Foreign
 
 
@@ -31,11 +32,26 @@ def read_as(table: Mapping[str, Foreign], theirs: Mapping[str, Tensor], config: 
     """
     wanted = blank(config)
     check(write_as(table, wanted, config), theirs)
-    state = {}
-    for name in wanted:
+    return {name: _joined(table, name, theirs, config) for name in wanted}
+
+
+def write_lazily(table: Mapping[str, Foreign], ours: LazyTensors, config: ModelConfig) -> LazyTensors:
+    """``write_as``, each tensor when it is asked for."""
+    homes = {}
+    for name in ours:
         entry, layer = _entry(table, name)
-        state[name] = entry.join([theirs[foreign.format(layer)] for foreign in entry.names], config)
-    return state
+        homes.update({foreign.format(layer): (name, entry, i) for i, foreign in enumerate(entry.names)})
+
+    def read(foreign: str) -> Tensor:
+        name, entry, i = homes[foreign]
+        return entry.split(ours[name], config)[i]
+
+    return LazyTensors(write_as(table, ours.blank, config), read)
+
+
+def read_lazily(table: Mapping[str, Foreign], theirs: LazyTensors, config: ModelConfig) -> LazyTensors:
+    """``read_as``, each tensor when it is asked for; what does not belong is refused at once."""
+    return LazyTensors(read_as(table, theirs.blank, config), lambda name: _joined(table, name, theirs, config))
 
 
 def blank(config: ModelConfig) -> dict[str, Tensor]:
@@ -57,6 +73,11 @@ def check(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
             "; ".join(f"{kind}: {_some(names)}" for kind, names in problems.items() if names)
             + ". Check that the configuration belongs to these weights"
         )
+
+
+def _joined(table: Mapping[str, Foreign], name: str, theirs: Mapping[str, Tensor], config: ModelConfig) -> Tensor:
+    entry, layer = _entry(table, name)
+    return entry.join([theirs[foreign.format(layer)] for foreign in entry.names], config)
 
 
 def _entry(table: Mapping[str, Foreign], name: str) -> tuple[Foreign, str]:
