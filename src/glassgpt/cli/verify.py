@@ -72,18 +72,18 @@ def record(result: Result) -> dict[str, Any]:
 
 
 def table(results: list[Result]) -> Table:
-    """One row a result, long values cut off: --json has all of them."""
+    """Two lines a result, what is too long cut off: --json has all of it."""
     from rich.table import Table
     from rich.text import Text
 
     rows = Table(box=None, expand=True, padding=(0, 2, 0, 0))
-    rows.add_column("what", ratio=5)
-    for heading in ("expected", "got"):
-        rows.add_column(heading, ratio=3, no_wrap=True, overflow="ellipsis")
     rows.add_column("verdict", width=9)
+    rows.add_column("id\nwhat", ratio=1, no_wrap=True, overflow="ellipsis")
+    rows.add_column("expected\n[dim]got[/]", ratio=1, no_wrap=True, overflow="ellipsis")
     for result in results:
-        what = Text.assemble((result.entry.id, "cyan"), " ", result.entry.what)
-        rows.add_row(what, *map(Text, values(result)), Text(result.verdict, COLOURS[result.verdict]))
+        what = Text.assemble((result.entry.id, "cyan"), "\n", result.entry.what)
+        expected, got = values(result)
+        rows.add_row(Text(result.verdict, COLOURS[result.verdict]), what, Text.assemble(expected, "\n", (got, "dim")))
     return rows
 
 
