@@ -19,7 +19,7 @@ from typing import Any, Self
 from glassgpt.training.lock import exclusive
 from glassgpt.training.storage import Buffer, Storage, is_refusal, remove_tree, write_file
 from glassgpt.weights.checkpoint import Checkpoint, candidates, newest, step_name
-from glassgpt.weights.manifest import File, Manifest, Parent, TensorFacts, build
+from glassgpt.weights.manifest import MANIFEST, File, Manifest, Parent, TensorFacts, build
 
 logger = logging.getLogger(__name__)
 
@@ -47,12 +47,15 @@ class Checkpoints:
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
+        self.directory.mkdir(parents=True, exist_ok=True)
         with ExitStack() as opening:
-            self.directory.mkdir(parents=True, exist_ok=True)
             opening.enter_context(exclusive(self.directory / ".lock"))
-            for leftover in [*self.directory.glob(".stage-*"), *self.directory.glob(".trash-*")]:
-                remove_tree(self.storage, leftover)
-            self._try_out()
+            try:
+                for leftover in [*self.directory.glob(".stage-*"), *self.directory.glob(".trash-*")]:
+                    remove_tree(self.storage, leftover)
+                self._try_out()
+            except OSError as error:
+                raise self._explained(error, "no checkpoint can be saved") from error
             self._open = opening.pop_all()
         return self
 
@@ -119,7 +122,7 @@ class Checkpoints:
             self.storage.rename(stage, target)
             self._sync_directory(self.directory)
         except OSError as error:
-            raise self._explained(error, step) from error
+            raise self._explained(error, f"step {step} could not be saved") from error
         finally:
             if stage.exists():
                 with suppress(OSError):
@@ -144,7 +147,7 @@ class Checkpoints:
                     raise ValueError(f"{name} holds tensors that another file holds too: {', '.join(sorted(twice))}")
                 tensors |= found
         manifest = draft.model_copy(update={"files": written, "tensors": tensors})
-        write_file(self.storage, stage / "manifest.json", [manifest.encode()])
+        write_file(self.storage, stage / MANIFEST, [manifest.encode()])
         for folder in (*folders, stage):
             self._sync_directory(folder)
         return manifest
@@ -218,9 +221,10 @@ class Checkpoints:
                            self.directory, error.strerror)  # fmt: skip
         self.storage.rename(stage, trash)
         self._sync_directory(self.directory)
-        for folder in self.directory.absolute().parents:  # the way to the run must survive a power cut, too
-            with suppress(OSError):
-                self._sync_directory(folder)
+        if not candidates(self.directory):  # a new run: the way to it must survive a power cut, too
+            for folder in self.directory.absolute().parents:
+                with suppress(OSError):
+                    self._sync_directory(folder)
         remove_tree(self.storage, trash)
 
     def _sync_directory(self, path: Path) -> None:
@@ -231,11 +235,11 @@ class Checkpoints:
         if self.storage.free(self.directory) < self._size + _margin(self._size):
             raise OSError(errno.ENOSPC, "No space left for another checkpoint", str(self.directory))
 
-    def _explained(self, error: OSError, step: int) -> OSError:
+    def _explained(self, error: OSError, what: str) -> OSError:
         need, free = self._size + _margin(self._size), self.storage.free(self.directory)
         return OSError(
             error.errno,
-            f"step {step} could not be saved to {error.filename or self.directory}: {error.strerror} "
+            f"{what} to {error.filename or self.directory}: {error.strerror} "
             f"(needed with a margin: {need:,} bytes, free: {free:,}). Earlier checkpoints are untouched",
         )
 

@@ -151,7 +151,9 @@ def regular_file(directory: Path, name: str) -> Iterator[FileIO]:
         fd = os.open(directory / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise ValueError(f"{name} cannot be opened: {error.strerror}") from error
-    with FileIO(fd) as file:
+    try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise ValueError(f"{name} is not a regular file")
-        yield file
+        yield FileIO(fd, closefd=False)
+    finally:
+        os.close(fd)

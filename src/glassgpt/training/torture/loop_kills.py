@@ -1,0 +1,92 @@
+"""T1: training killed at random times, again and again, and compared with a run that nobody touched."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+from random import Random
+
+from glassgpt.training.hooks import Event, Saved
+from glassgpt.training.loop import train
+from glassgpt.training.metrics import METRICS, read
+from glassgpt.training.storage import Storage
+from glassgpt.training.torture.outcome import Outcome, fault
+from glassgpt.training.torture.rehearsal import INTERVAL, Rehearsal, difference, one_thread
+from glassgpt.training.torture.savers import CARELESS
+from glassgpt.training.torture.victim import Announce, Ending, Victim
+from glassgpt.weights.checkpoint import newest
+
+SHORTEST, LONGEST = 0.05, 0.4  # seconds a victim lives
+
+
+@fault("T1", "SIGKILL at random times in training")
+def kill_training(outcome: Outcome, directory: Path, trials: int, luck: Random) -> None:
+    """Kills training ``trials`` times, over as many runs as it takes; each must end as if nothing had happened."""
+    with one_thread():
+        seed = 0
+        while outcome.trials < trials:
+            seed += 1
+            rehearsal = Rehearsal(directory / f"run-{seed}", seed, steps=min(400, 50 + 20 * (trials - outcome.trials)))
+            whole = rehearsal.finish("whole")
+            killed = _kill_until_finished(outcome, rehearsal, trials, luck)
+            if what := difference(whole, killed):
+                outcome.failures.append(f"run {seed}: {what} from an uninterrupted run")
+        for _ in range(min(trials, 30)):
+            outcome.check_control(_careless(directory / "careless", luck))
+
+
+def _kill_until_finished(outcome: Outcome, rehearsal: Rehearsal, trials: int, luck: Random) -> Path:
+    """Kills one run until it or the number of trials is complete, then lets it finish."""
+    run, place = rehearsal.build(), rehearsal.place("killed")
+    announced = idle = 0
+
+    def go_on(announce: Announce) -> int:
+        def hook(event: Event) -> None:
+            if isinstance(event, Saved):
+                announce(event.step)
+
+        return train(run, place, [hook], resume=True)
+
+    while True:
+        victim = Victim(go_on)
+        if outcome.trials < trials:
+            time.sleep(luck.uniform(SHORTEST, LONGEST + 0.1 * idle))  # a slow machine must get somewhere, too
+            victim.kill(signal.SIGKILL)
+        ending = victim.wait()
+        idle = 0 if ending.announced else idle + 1
+        announced = max([announced, *ending.announced])
+        if ending.code == 0:
+            return place
+        outcome.check(f"kill {outcome.trials + 1}", _broken(place, announced, ending))
+
+
+def _broken(place: Path, announced: int, ending: Ending) -> str | None:
+    if ending.code != -signal.SIGKILL:
+        raise ValueError(f"training ended with exit code {ending.code}: {ending.error}")
+    try:
+        checkpoint = newest(place / "checkpoints")
+    except ValueError as error:
+        return str(error)
+    step = checkpoint.step if checkpoint else 0
+    if step < announced:
+        return f"step {announced} was announced, step {step} is resumed"
+    lines = read(place / METRICS) if (place / METRICS).exists() else []
+    if lines and lines[-1]["step"] > step + INTERVAL:
+        return f"step {lines[-1]['step']} was reached, step {step} is resumed"
+    return None
+
+
+def _careless(place: Path, luck: Random) -> str | None:
+    """A program that saves in place all the time, killed once."""
+    CARELESS.prepare(place)
+
+    def go_on(announce: Announce) -> None:
+        for step in [3, 4] * 100_000:
+            CARELESS.save(place, step, Storage())
+
+    victim = Victim(go_on)
+    time.sleep(luck.uniform(0.01, 0.05))
+    victim.kill(signal.SIGKILL)
+    victim.wait()
+    return CARELESS.broken(place, 2)
