@@ -38,11 +38,24 @@ class Source(Facts):
     sha256: Sha256
 
 
+class Request(Facts):
+    """What was asked of ``prepare``: all that decides the bytes of the shards.
+
+    ``vocabulary`` is the SHA-256 of a tokenizer, or the size of one that was learnt from the training documents.
+    """
+
+    sources: list[Source]
+    field: str
+    val_fraction: float
+    vocabulary: Sha256 | int
+    shard_tokens: Count
+
+
 class Manifest(Facts):
     """What the shards hold. ``splits`` lists the shards of ``train`` and ``val`` in reading order.
 
-    ``eot`` is the id of ``<|endoftext|>``, which stands before each document. ``settings`` are the choices that,
-    with the sources and the tokenizer, decide every byte of the shards.
+    ``eot`` is the id of ``<|endoftext|>``, which stands before each document. ``divided`` says how validation was told
+    from training: whole documents, or the end of the one document there is.
     """
 
     format: Literal["glassgpt-shards"] = "glassgpt-shards"
@@ -53,8 +66,8 @@ class Manifest(Facts):
     eot_placement: Literal["before"] = "before"
     tokenizer_sha256: Sha256
     splits: dict[Split, list[Shard]]
-    sources: list[Source] = []
-    settings: dict[str, str | int | float] = {}
+    divided: Literal["by document", "by position"] | None = None
+    request: Request | None = None
 
     @property
     def digest(self) -> str:
