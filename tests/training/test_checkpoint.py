@@ -196,7 +196,7 @@ def test_preflight_wants_room_for_two(tmp_path: Path, caplog: pytest.LogCaptureF
         checkpoints.preflight(size)
     with Checkpoints(tmp_path, storage=Room(2 * size + margin)) as checkpoints:
         checkpoints.preflight(size)
-    assert "keeping 2 checkpoints while writing one more needs 381,681,664" in caplog.text
+    assert "keeping 2 checkpoints while writing another needs 381,681,664" in caplog.text
     caplog.clear()
     with Checkpoints(tmp_path, storage=Room(3 * size + margin)) as checkpoints:
         checkpoints.preflight(size)

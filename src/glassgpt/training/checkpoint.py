@@ -16,9 +16,11 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Self
 
+from glassgpt.training import space
 from glassgpt.training.lock import exclusive
+from glassgpt.training.rotation import Rotation
 from glassgpt.training.storage import Buffer, Storage, is_refusal, remove_tree, write_file
-from glassgpt.weights.checkpoint import Checkpoint, candidates, newest, step_name
+from glassgpt.weights.checkpoint import Checkpoint, candidates, newest, step_name, step_of
 from glassgpt.weights.manifest import MANIFEST, File, Manifest, Parent, TensorFacts, build
 
 logger = logging.getLogger(__name__)
@@ -34,14 +36,10 @@ class Checkpoints:
     def __init__(
         self, directory: Path, keep: int = 2, keep_every: int | None = None, storage: Storage | None = None
     ) -> None:
-        if keep < 2:
-            raise ValueError(f"keep is {keep}: keep at least 2 checkpoints, so that a damaged one has a predecessor")
         self.directory = directory
-        self.keep = keep
-        self.keep_every = keep_every
+        self.rotation = Rotation(directory, keep, keep_every)
         self.storage = storage or Storage()
         self._size = 0  # bytes of a checkpoint, once known
-        self._verified: dict[int, bool] = {}  # by step, of those that this process has written or hashed
         self._parent: Parent | None = None
         self._syncs_directories = True
         self._open = ExitStack()
@@ -66,20 +64,10 @@ class Checkpoints:
         """Checks, before the first step, that checkpoints of ``size`` bytes will fit.
 
         Raises:
-            ValueError: there is no room for two. Room for fewer than ``keep`` and a new one is logged as a warning.
+            ValueError: there is no room for two.
         """
         self._size = size
-        free, margin = self.storage.free(self.directory), _margin(size)
-        if free < 2 * size + margin:
-            raise ValueError(
-                f"{self.directory} has {free:,} bytes free, two checkpoints need {2 * size + margin:,}: "
-                "free some space, or choose another disk"
-            )
-        if free < (need := (self.keep + 1) * size + margin):
-            logger.warning(
-                "%s has %s bytes free; keeping %d checkpoints while writing one more needs %s",
-                self.directory, f"{free:,}", self.keep, f"{need:,}",
-            )  # fmt: skip
+        space.preflight(self.storage.free(self.directory), size, self.rotation.keep, self.directory)
 
     def newest(self) -> Checkpoint | None:
         """The newest checkpoint that verifies in full, or None in a new run; commits name it as their parent.
@@ -105,20 +93,13 @@ class Checkpoints:
         target = self.directory / step_name(step)
         self._clear_the_way(target)
         planned = {name: File(bytes=0, sha256="0" * 64) for name in files}
-        draft = build(
-            {
-                "parent": self._parent,
-                "created": int(time.time()),
-                "files": planned,
-                "tensors": {},
-                **facts,
-                "step": step,
-            }
-        )
+        own = {"parent": self._parent, "created": int(time.time()), "files": planned, "tensors": {}}
+        draft = build({**own, **facts, "step": step})
         stage = self._hidden("stage", step)
         try:
             self._require_space()
             manifest = self._write(stage, files, draft)
+            self._sync_directory(self.directory.parent)  # the names of the run's log and configuration
             self.storage.rename(stage, target)
             self._sync_directory(self.directory)
         except OSError as error:
@@ -128,7 +109,7 @@ class Checkpoints:
                 with suppress(OSError):
                     remove_tree(self.storage, stage)
         self._adopt(manifest)
-        self._rotate()
+        self.rotation.rotate(self._delete)
         return target
 
     def _write(self, stage: Path, files: Mapping[str, Iterable[Buffer]], draft: Manifest) -> Manifest:
@@ -165,41 +146,14 @@ class Checkpoints:
         else:
             raise ValueError(f"{target} is committed already: resume after it, or choose another run directory")
 
-    def _rotate(self) -> None:
-        """Deletes what ``keep`` newer verified checkpoints make superfluous; the newest verified one never goes."""
-        kept = 0
-        for path in candidates(self.directory):
-            if kept < self.keep:
-                kept += self._verifies(path)
-            elif not self._pinned(path):
-                try:
-                    self._delete(path)
-                except OSError as error:
-                    logger.warning("the old checkpoint %s cannot be deleted: %s", path, error)
-
-    def _verifies(self, path: Path) -> bool:
-        step = _step(path)
-        try:
-            checkpoint = Checkpoint.open(path)
-            checkpoint.verify_lengths() if self._verified.get(step) else checkpoint.verify()
-            self._verified[step] = True
-        except (ValueError, OSError) as reason:
-            if self._verified.get(step) is not False:
-                logger.warning("checkpoint %s does not count as kept: %s", path, reason)
-            self._verified[step] = False
-        return self._verified[step]
-
-    def _pinned(self, path: Path) -> bool:
-        return self.keep_every is not None and _step(path) % self.keep_every == 0
-
     def _delete(self, path: Path) -> None:
-        trash = self._hidden("trash", _step(path))
+        trash = self._hidden("trash", step_of(path))
         self.storage.rename(path, trash)
         self._sync_directory(self.directory)  # or a power cut could bring the name back with half of its files
         remove_tree(self.storage, trash)
 
     def _adopt(self, manifest: Manifest) -> None:
-        self._verified[manifest.step] = True
+        self.rotation.trust(manifest.step)
         self._parent = Parent(step=manifest.step, digest=manifest.digest)
         self._size = sum(file.bytes for file in manifest.files.values())
 
@@ -217,8 +171,8 @@ class Checkpoints:
             if not is_refusal(error):
                 raise
             self._syncs_directories = False
-            logger.warning("durability is not guaranteed on the file system of %s: it cannot sync a directory (%s)",
-                           self.directory, error.strerror)  # fmt: skip
+            what = "durability is not guaranteed on the file system of %s: it cannot sync a directory (%s)"
+            logger.warning(what, self.directory, error.strerror)
         self.storage.rename(stage, trash)
         self._sync_directory(self.directory)
         if not candidates(self.directory):  # a new run: the way to it must survive a power cut, too
@@ -232,24 +186,16 @@ class Checkpoints:
             self.storage.sync_directory(path)
 
     def _require_space(self) -> None:
-        if self.storage.free(self.directory) < self._size + _margin(self._size):
+        if self.storage.free(self.directory) < space.required(self._size):
             raise OSError(errno.ENOSPC, "No space left for another checkpoint", str(self.directory))
 
     def _explained(self, error: OSError, what: str) -> OSError:
-        need, free = self._size + _margin(self._size), self.storage.free(self.directory)
+        need, free = space.required(self._size), self.storage.free(self.directory)
         return OSError(
             error.errno,
             f"{what} to {error.filename or self.directory}: {error.strerror} "
             f"(needed with a margin: {need:,} bytes, free: {free:,}). Earlier checkpoints are untouched",
         )
-
-
-def _step(path: Path) -> int:
-    return int(path.name.removeprefix("step-"))
-
-
-def _margin(size: int) -> int:
-    return max(64 * 2**20, size // 20)
 
 
 def _tensors(stage: Path, name: str) -> dict[str, TensorFacts]:

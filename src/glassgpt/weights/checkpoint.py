@@ -57,7 +57,7 @@ def candidates(directory: Path) -> list[Path]:
         return []
     return sorted(
         (path for path in directory.iterdir() if re.fullmatch(r"step-[0-9]{8,}", path.name)),
-        key=lambda path: int(path.name.removeprefix("step-")),
+        key=step_of,
         reverse=True,
     )
 
@@ -65,6 +65,11 @@ def candidates(directory: Path) -> list[Path]:
 def step_name(step: int) -> str:
     """The name of the directory of one step."""
     return f"step-{step:08d}"
+
+
+def step_of(path: Path) -> int:
+    """The step that the name of a candidate claims."""
+    return int(path.name.removeprefix("step-"))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from glassgpt.training.torture.flips import damage
+from glassgpt.training.torture.flips import damage_checkpoints, damage_tokens
 from glassgpt.training.torture.full import fail_everywhere, fill_tmpfs
 from glassgpt.training.torture.kills import kill_everywhere
 from glassgpt.training.torture.loop_kills import kill_training
@@ -24,7 +24,8 @@ TRIALS = {
     cut_on_ext4: (5, 200),
     fail_everywhere: (1, 1),
     fill_tmpfs: (4, 40),
-    damage: (500, 10_000),
+    damage_checkpoints: (500, 10_000),
+    damage_tokens: (200, 2_000),
     interrupt_training: (10, 300),
     poison_training: (20, 500),
     reorder: (100, 100),
