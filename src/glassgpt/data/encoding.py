@@ -9,6 +9,7 @@ import json
 import re
 import threading
 from collections.abc import Callable
+from importlib.util import find_spec
 
 import numpy as np
 import tiktoken
@@ -31,12 +32,14 @@ UNICODE_17 = re.compile(
 HINTS = (b"\xe0\xa2\x8f", b"\xe0\xb1\x9c", b"\xe0\xb3\x9c", b"\xea\x9f", b"\xf0")
 
 
+def engine() -> str:
+    """What encodes here: gigatoken where it is installed, else tiktoken."""
+    return "gigatoken" if find_spec("gigatoken") else "tiktoken"
+
+
 def encoder(tokenizer: Tokenizer) -> Encode:
     """The fastest ``tokenizer.encode`` at hand, as a function from a text to its ids (uint32)."""
-    try:
-        return gigatoken_encoder(tokenizer)
-    except ImportError:
-        return tiktoken_encoder(tokenizer)
+    return {"gigatoken": gigatoken_encoder, "tiktoken": tiktoken_encoder}[engine()](tokenizer)
 
 
 def tiktoken_encoder(tokenizer: Tokenizer) -> Encode:
@@ -52,11 +55,7 @@ def tiktoken_encoder(tokenizer: Tokenizer) -> Encode:
 
 
 def gigatoken_encoder(tokenizer: Tokenizer) -> Encode:
-    """gigatoken, and tiktoken for the texts on which the two disagree.
-
-    Raises:
-        ImportError: gigatoken is not installed.
-    """
+    """gigatoken, and tiktoken for the texts on which the two disagree."""
     from gigatoken import Tokenizer as Gigatoken
 
     # Text is never a special token here. One object serves one thread at a time, hence one a thread.

@@ -68,11 +68,6 @@ def prepare(
         return job.finish()
 
 
-def from_text(source: str | Path, vocabulary: Tokenizer | int, out: str | Path, val_fraction: float = 0.1) -> Manifest:
-    """``prepare`` for one source that is small, such as a text to try a model on: a tenth of it is for validation."""
-    return prepare([source], out, vocabulary, val_fraction=val_fraction)
-
-
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
     """Keeps other preparations out of a directory; the kernel lets go when the process ends, however it ends."""

@@ -82,8 +82,8 @@ class TokenWriter:
         self.vocab_size = vocab_size
         self.num_tokens = 0
         self.dtype = np.dtype(dtype_name(vocab_size)).newbyteorder("<")
-        self.file = path.with_suffix(".partial").open("wb")
-        self.file.write(bytes(HEADER_BYTES))
+        self.partial = path.with_suffix(".partial")
+        self.partial.write_bytes(bytes(HEADER_BYTES))
 
     def add(self, ids: np.ndarray) -> None:
         """Appends token ids of any integer type.
@@ -98,19 +98,19 @@ class TokenWriter:
             raise ValueError(f"token id {wrong} is not in the vocabulary of {self.vocab_size:,}: use its tokenizer")
         if self.num_tokens + len(ids) > MAX_TOKENS:
             raise ValueError(f"{self.path} would hold over {MAX_TOKENS:,} tokens: write smaller shards")
-        self.file.write(ids.astype(self.dtype).data)
+        with self.partial.open("ab") as file:
+            file.write(ids.astype(self.dtype).data)
         self.num_tokens += len(ids)
 
     def close(self) -> str:
         """Completes the header, makes the file durable under its name, and returns its SHA-256."""
         magic, version = next(flavour for flavour, dtype in DTYPES.items() if dtype == self.dtype)
-        with self.file as file:
-            file.seek(0)
+        with self.partial.open("r+b") as file:
             file.write(np.array([magic, version, self.num_tokens], "<i4").data)
             file.flush()
             os.fsync(file.fileno())
-        sha256 = file_sha256(Path(file.name))
-        Path(file.name).replace(self.path)
+        sha256 = file_sha256(self.partial)
+        self.partial.replace(self.path)
         sync_directory(self.path.parent)
         return sha256
 

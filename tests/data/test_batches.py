@@ -1,0 +1,124 @@
+"""Batches: a pure function of the step, the same whatever the number of ranks and micro-steps."""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from glassgpt.data.batches import Ahead, Batches, Windows, fixed_batches
+from glassgpt.data.shards import Shards, write
+
+T = 8
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> Shards:
+    """1,000 tokens, each its own number: 124 windows of 8 + 1 and 7 tokens over."""
+    write(tmp_path, {"train": [range(1, 1000)]}, 1000, 0, "0" * 64)
+    return Shards.open(tmp_path)
+
+
+def epoch_of_targets(batches: list[Batches], steps: range) -> list[int]:
+    return [int(t) for step in steps for rank in batches for t in rank.at(step)[1].flatten()]
+
+
+def test_targets_are_the_tokens_one_further(shards: Shards):
+    tokens, targets = Batches(shards, T, batch_size=4, seed=1).at(0)
+    assert tokens.shape == targets.shape == (4, T)
+    assert tokens.dtype == targets.dtype == torch.int64
+    assert tokens.is_contiguous() and targets.is_contiguous()
+    assert (targets == tokens + 1).all()
+    assert (tokens[:, 0] % T == 0).all()
+
+
+def test_an_epoch_predicts_every_token_once(shards: Shards):
+    batches = Batches(shards, T, batch_size=4, seed=1)
+    assert len(batches.windows) == 124
+    assert sorted(epoch_of_targets([batches], range(31))) == list(range(1, 993))
+
+
+def test_the_definition_of_the_order(shards: Shards):
+    from glassgpt.data.order import permute
+
+    batches, N = Batches(shards, T, batch_size=5, seed=42), 124
+    for step in (0, 1, 24, 25, 700):
+        samples = [step * 5 + j for j in range(5)]
+        windows = [int(permute(42, g // N, N, np.array([g % N]))[0]) for g in samples]
+        assert (batches.at(step)[0][:, 0] == torch.tensor(windows) * T).all()
+
+
+def test_a_batch_may_span_epochs_and_exceed_one(shards: Shards):
+    batches = Batches(shards, T, batch_size=300, seed=3)
+    starts = (batches.at(0)[0][:, 0] // T).tolist()
+    assert sorted(starts[:124]) == sorted(starts[124:248]) == list(range(124))
+    assert starts[:124] != starts[124:248]
+    assert [batches.epoch(step) for step in range(3)] == [0, 2, 4]
+
+
+def test_a_step_does_not_depend_on_the_steps_before_it(shards: Shards):
+    one, other = Batches(shards, T, 4, seed=1), Batches(shards, T, 4, seed=1)
+    for step in range(20):
+        other.at(step)
+    for step in (19, 3, 500, 3):
+        assert all(torch.equal(a, b) for a, b in zip(one.at(step), other.at(step), strict=True))
+    assert not torch.equal(one.at(0)[0], Batches(shards, T, 4, seed=2).at(0)[0])
+
+
+@pytest.mark.parametrize(("world_size", "accumulation"), [(1, 1), (2, 1), (4, 1), (1, 3), (2, 2), (3, 4)])
+def test_every_layout_shows_the_same_rows_in_the_same_order(shards: Shards, world_size: int, accumulation: int):
+    whole = Batches(shards, T, batch_size=12, seed=9)
+    ranks = [Batches(shards, T, 12, 9, world_size, rank, accumulation) for rank in range(world_size)]
+    for step in (0, 10, 40):  # step 10 spans two epochs
+        rows = torch.cat([rank.at(step)[0] for rank in ranks])
+        parts = torch.cat([rank.micro(step, a)[0] for rank in ranks for a in range(accumulation)])
+        assert torch.equal(rows, whole.at(step)[0])
+        assert torch.equal(parts, whole.at(step)[0])
+
+
+def test_a_batch_that_cannot_be_divided_is_refused(shards: Shards):
+    with pytest.raises(
+        ValueError, match="batch of 10 cannot be divided over 2 ranks in 3 micro-steps: give a multiple"
+    ):
+        Batches(shards, T, 10, 1, world_size=2, accumulation=3)
+    with pytest.raises(ValueError, match="batch of 0"):
+        Batches(shards, T, 0, 1)
+
+
+def test_a_text_shorter_than_a_window_is_refused(tmp_path: Path):
+    write(tmp_path, {"train": [range(8)]}, 1000, 0, "0" * 64)
+    shards = Shards.open(tmp_path)
+    assert len(Windows(shards, 8)) == 1
+    with pytest.raises(ValueError, match=r"hold 9 tokens, one window needs 10: .* context_length of at most 8"):
+        Windows(shards, 9)
+
+
+def test_evaluation_sees_the_same_windows_every_time(shards: Shards):
+    every = list(fixed_batches(shards, T, batch_size=50))
+    assert [len(tokens) for tokens, _ in every] == [50, 50, 24]
+    assert torch.cat([targets for _, targets in every]).flatten().tolist() == list(range(1, 993))
+
+    some = [tokens[:, 0] // T for tokens, _ in fixed_batches(shards, T, batch_size=4, num_windows=10)]
+    assert torch.cat(some).tolist() == [0, 12, 24, 37, 49, 62, 74, 86, 99, 111]
+    assert sum(len(tokens) for tokens, _ in fixed_batches(shards, T, 4, num_windows=10_000)) == 124
+
+
+def test_computing_ahead_changes_nothing(shards: Shards):
+    batches = Batches(shards, T, 4, seed=1)
+    ahead = Ahead(batches.at)
+    for step in [0, 1, 2, 10, 11, 3, 3]:
+        assert torch.equal(ahead.at(step)[0], batches.at(step)[0])
+    ahead.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("batches")]
+
+
+def test_an_error_ahead_is_raised_when_its_step_comes(shards: Shards):
+    batches = Batches(shards, T, 4, seed=1)
+    ahead = Ahead(batches.at)
+    ahead.at(0)
+    with shards.files[0].path.open("r+b") as file:
+        file.truncate(1100)
+    with pytest.raises(ValueError, match="cut off while in use"):
+        [ahead.at(step) for step in range(1, 10)]
+    ahead.close()
