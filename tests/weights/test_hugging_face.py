@@ -73,7 +73,7 @@ def test_tensors_that_do_not_belong_are_refused_by_name(tiny, change, message):
 
 def test_a_bias_that_the_configuration_denies_is_refused(tiny):
     tensors = hugging_face_tensors(build(tiny))
-    with pytest.raises(ValueError, match=r"h\.0\.attn\.c_attn\.bias is not zero"):
+    with pytest.raises(ValueError, match=r"blocks\.0\.attention\.qkv\.bias is not zero"):
         from_hugging_face(tensors, tiny.model_copy(update={"qkv_bias": False}))
 
 

@@ -10,13 +10,14 @@ from torch import Tensor
 
 from glassgpt.model.config import ModelConfig
 from glassgpt.model.gpt import GPT
+from glassgpt.weights.lazy import LazyTensors
 from glassgpt.weights.names import BOOK
-from glassgpt.weights.translate import read_as, write_as
+from glassgpt.weights.translate import read_lazily, write_lazily
 
-_MASK = re.compile(r"trf_blocks\.\d+\.att\.mask")
+MASK = re.compile(r"trf_blocks\.\d+\.att\.mask")
 
 
-def from_book(state: Mapping[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
+def from_book(state: Mapping[str, Tensor], config: ModelConfig) -> LazyTensors:
     """The state dict of ``GPT(config)`` from that of the book's GPTModel.
 
     A tied configuration takes a book model whose output layer equals its token embedding.
@@ -24,21 +25,25 @@ def from_book(state: Mapping[str, Tensor], config: ModelConfig) -> dict[str, Ten
     Raises:
         ValueError: tensors are missing, unexpected, misshapen, or the output layer is not the tied one.
     """
-    tensors = {name: tensor for name, tensor in state.items() if not _MASK.fullmatch(name)}
+    tensors = LazyTensors.of(state).only(name for name in state if not MASK.fullmatch(name))
     if config.tied_head and "out_head.weight" in tensors:
-        require_tied(tensors.pop("out_head.weight"), tensors.get("tok_emb.weight"), "out_head.weight")
-    return read_as(BOOK, tensors, config)
+        require_tied(tensors["out_head.weight"], tensors.get("tok_emb.weight"), "out_head.weight")
+        tensors = tensors.without("out_head.weight")
+    return read_lazily(BOOK, tensors, config)
 
 
 def to_book(model: GPT) -> dict[str, Tensor]:
     """The state dict that the book's GPTModel of the same size loads, causal masks and output layer included."""
-    config = model.config
-    state = dict(model.state_dict())
-    state.setdefault("head.weight", state["token_embedding.weight"])
-    tensors = write_as(BOOK, state, config)
+    return dict(as_book(LazyTensors.of(model.state_dict()), model.config))
+
+
+def as_book(ours: LazyTensors, config: ModelConfig) -> LazyTensors:
+    """The same, each tensor when it is asked for."""
+    names = {name: name for name in ours} | ({"head.weight": "token_embedding.weight"} if config.tied_head else {})
     T = config.context_length
     mask = torch.triu(torch.ones(T, T), diagonal=1)
-    return tensors | {f"trf_blocks.{layer}.att.mask": mask for layer in range(config.num_layers)}
+    masks = {f"trf_blocks.{layer}.att.mask": mask for layer in range(config.num_layers)}
+    return write_lazily(BOOK, ours.renamed(names), config).joined(masks)
 
 
 def require_tied(head: Tensor, embedding: Tensor | None, name: str) -> None:

@@ -66,6 +66,15 @@ def open_tensors(path: Path) -> LazyTensors:
     return LazyTensors(blank, file.get_tensor)
 
 
+def is_safetensors(path: Path) -> bool:
+    """Whether a path is a file that begins as safetensors files do."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        start = file.read(10)
+    return 2 <= int.from_bytes(start[:8], "little") <= MAX_HEADER_BYTES and start[8:9] == b"{"
+
+
 def check_header(path: Path) -> None:
     """Raises ValueError for a header too long to be a model's, before it is read."""
     with path.open("rb") as file:

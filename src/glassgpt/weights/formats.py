@@ -21,12 +21,18 @@ from glassgpt.model.config import ModelConfig
 from glassgpt.model.gpt import GPT
 from glassgpt.tokenizer.tokenizer import Tokenizer
 from glassgpt.weights.lazy import LazyTensors
+from glassgpt.weights.translate import with_qkv_bias
+from glassgpt.weights.untrusted import check_floats, naming
 
 Progress = Callable[[str, int, int], None]  # tensor name, how many are done with it, how many there are
 
 # Name -> module, in the order in which a path is tried. A further format is a further line.
 FORMATS: dict[str, str] = {
+    "gguf": "glassgpt.weights.gguf",
     "hf": "glassgpt.weights.directory_format",
+    "book": "glassgpt.weights.book_file",
+    "nanogpt": "glassgpt.weights.nanogpt",  # after the book's: it takes what is left of PyTorch's files
+    "llmc": "glassgpt.weights.llmc",
 }
 
 
@@ -132,8 +138,10 @@ def open_model(path: Path | str, allow_nonfinite: bool = False) -> Opened:
         raise FileNotFoundError(f"there is no file or directory {path}")
     if (form := recognize(path)) is None:
         raise ValueError(f"{path} is {looks(path)}, which no format here is: readable are {', '.join(FORMATS)}")
-    opened = form.open(path)
-    return opened if allow_nonfinite else replace(opened, tensors=finite(opened.tensors, path))
+    with naming(path):
+        opened = form.open(path)
+        check_floats(opened.tensors)
+    return replace(opened, tensors=checked(opened.tensors, path, allow_nonfinite))
 
 
 def write_model(
@@ -204,16 +212,31 @@ def watched(tensors: LazyTensors, progress: Progress | None) -> LazyTensors:
     return LazyTensors(tensors.blank, read)
 
 
-def finite(tensors: LazyTensors, path: Path) -> LazyTensors:
-    """The same tensors; one that holds NaN or infinity is refused when it is read."""
+def checked(tensors: LazyTensors, path: Path, allow_nonfinite: bool) -> LazyTensors:
+    """The same tensors; what is wrong with one is said with its name and the file's when it is read."""
 
     def read(name: str) -> Tensor:
-        tensor = tensors[name]
-        if not torch.isfinite(tensor).all():
-            raise ValueError(f"{path}: {name} holds NaN or infinity: the training diverged or the file is damaged")
+        with naming(path):
+            tensor = tensors[name]
+            if not allow_nonfinite and not torch.isfinite(tensor).all():
+                raise ValueError(f"{name} holds NaN or infinity: the training diverged or the file is damaged")
         return tensor
 
     return LazyTensors(tensors.blank, read)
+
+
+def as_gpt2(opened: Opened, who: str, dtype: torch.dtype | None) -> LazyTensors:
+    """The tensors for a format that knows GPT-2 alone; a missing query/key/value bias becomes zeros.
+
+    Raises:
+        ValueError: the output layer is not tied, or the normalisation has another epsilon than 1e-5.
+    """
+    config = opened.config
+    if not config.tied_head:
+        raise ValueError(f"{who} always ties the output layer to the token embedding, this model has its own")
+    if config.norm_eps != 1e-5:
+        raise ValueError(f"{who} normalises with epsilon 1e-5, this model with {config.norm_eps}")
+    return with_qkv_bias(opened.tensors, config).to(dtype)
 
 
 def dtype_named(name: str | None) -> torch.dtype | None:

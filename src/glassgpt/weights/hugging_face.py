@@ -17,7 +17,7 @@ from glassgpt.model.config import ModelConfig
 from glassgpt.weights.book import require_tied
 from glassgpt.weights.lazy import LazyTensors
 from glassgpt.weights.names import HUGGING_FACE
-from glassgpt.weights.translate import read_lazily, write_lazily
+from glassgpt.weights.translate import read_lazily, with_qkv_bias, without_qkv_bias, write_lazily
 
 log = logging.getLogger(__name__)
 
@@ -100,11 +100,7 @@ def to_hugging_face(tensors: Mapping[str, Tensor], config: ModelConfig) -> LazyT
 
     A tied head is left out, a missing query/key/value bias is written as zeros.
     """
-    ours = LazyTensors.of(tensors)
-    if not config.qkv_bias:
-        zeros = torch.zeros(3 * config.emb_dim, dtype=ours.blank["token_embedding.weight"].dtype)
-        ours = ours.joined({f"blocks.{layer}.attention.qkv.bias": zeros for layer in range(config.num_layers)})
-    return write_lazily(HUGGING_FACE, ours, config)
+    return write_lazily(HUGGING_FACE, with_qkv_bias(LazyTensors.of(tensors), config), config)
 
 
 def from_hugging_face(tensors: Mapping[str, Tensor], config: ModelConfig) -> LazyTensors:
@@ -121,15 +117,7 @@ def from_hugging_face(tensors: Mapping[str, Tensor], config: ModelConfig) -> Laz
         require_tied(theirs["lm_head.weight"], theirs.get("transformer.wte.weight"), "lm_head.weight")
         theirs = theirs.without("lm_head.weight")
     ours = read_lazily(HUGGING_FACE, theirs, config.model_copy(update={"qkv_bias": True}))
-    return ours if config.qkv_bias else _without_bias(ours, config)
-
-
-def _without_bias(ours: LazyTensors, config: ModelConfig) -> LazyTensors:
-    names = [f"blocks.{layer}.attention.qkv.bias" for layer in range(config.num_layers)]
-    for layer, name in enumerate(names):
-        if ours[name].any():
-            raise ValueError(f"transformer.h.{layer}.attn.c_attn.bias is not zero, but config.json has no qkv_bias")
-    return ours.without(*names)
+    return without_qkv_bias(ours, config)
 
 
 def _prefixed(name: str) -> str:

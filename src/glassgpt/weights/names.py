@@ -42,7 +42,12 @@ def _by_head(rows: Tensor, config: ModelConfig) -> Tensor:
     return rows.unflatten(0, (3, config.num_heads, config.head_dim)).transpose(0, 1).flatten(0, 2)
 
 
-_NORMS = ("attention_norm", "mlp_norm")
+def _qkv(name: str) -> Foreign:
+    """One tensor whose rows are ordered (q|k|v, head, dim)."""
+    return Foreign(
+        (name,), lambda theirs, config: _by_head(theirs[0], config), lambda ours, config: [_by_part(ours, config)]
+    )
+
 
 # Hugging Face's GPT2LMHeadModel, in OpenAI's names.
 HUGGING_FACE: dict[str, Foreign] = {
@@ -55,11 +60,7 @@ HUGGING_FACE: dict[str, Foreign] = {
         lambda theirs, config: _by_head(theirs[0].T, config),
         lambda ours, config: [_by_part(ours, config).T],
     ),
-    "blocks.{}.attention.qkv.bias": Foreign(
-        ("transformer.h.{}.attn.c_attn.bias",),
-        lambda theirs, config: _by_head(theirs[0], config),
-        lambda ours, config: [_by_part(ours, config)],
-    ),
+    "blocks.{}.attention.qkv.bias": _qkv("transformer.h.{}.attn.c_attn.bias"),
     "blocks.{}.attention.out.weight": _conv1d("transformer.h.{}.attn.c_proj.weight"),
     "blocks.{}.attention.out.bias": _same("transformer.h.{}.attn.c_proj.bias"),
     "blocks.{}.mlp_norm.weight": _same("transformer.h.{}.ln_2.weight"),
@@ -71,6 +72,45 @@ HUGGING_FACE: dict[str, Foreign] = {
     "final_norm.weight": _same("transformer.ln_f.weight"),
     "final_norm.bias": _same("transformer.ln_f.bias"),
     "head.weight": _same("lm_head.weight"),
+}
+
+
+# nanoGPT's GPT and llm.c: Hugging Face's names, every matrix as Linear keeps it.
+NANOGPT: dict[str, Foreign] = HUGGING_FACE | {
+    "blocks.{}.attention.qkv.weight": _qkv("transformer.h.{}.attn.c_attn.weight"),
+    "blocks.{}.attention.out.weight": _same("transformer.h.{}.attn.c_proj.weight"),
+    "blocks.{}.mlp.up.weight": _same("transformer.h.{}.mlp.c_fc.weight"),
+    "blocks.{}.mlp.down.weight": _same("transformer.h.{}.mlp.c_proj.weight"),
+}
+
+
+def _width1(name: str) -> Foreign:
+    """A convolution of width 1 keeps (1, in, out) where Linear keeps (out, in)."""
+    return Foreign((name,), lambda theirs, _: theirs[0][0].T, lambda ours, _: [ours.T[None]])
+
+
+# The variables of OpenAI's TensorFlow checkpoints; the output layer is always tied.
+OPENAI: dict[str, Foreign] = {
+    "token_embedding.weight": _same("model/wte"),
+    "position_embedding.weight": _same("model/wpe"),
+    "blocks.{}.attention_norm.weight": _same("model/h{}/ln_1/g"),
+    "blocks.{}.attention_norm.bias": _same("model/h{}/ln_1/b"),
+    "blocks.{}.attention.qkv.weight": Foreign(
+        ("model/h{}/attn/c_attn/w",),
+        lambda theirs, config: _by_head(theirs[0][0].T, config),
+        lambda ours, config: [_by_part(ours, config).T[None]],
+    ),
+    "blocks.{}.attention.qkv.bias": _qkv("model/h{}/attn/c_attn/b"),
+    "blocks.{}.attention.out.weight": _width1("model/h{}/attn/c_proj/w"),
+    "blocks.{}.attention.out.bias": _same("model/h{}/attn/c_proj/b"),
+    "blocks.{}.mlp_norm.weight": _same("model/h{}/ln_2/g"),
+    "blocks.{}.mlp_norm.bias": _same("model/h{}/ln_2/b"),
+    "blocks.{}.mlp.up.weight": _width1("model/h{}/mlp/c_fc/w"),
+    "blocks.{}.mlp.up.bias": _same("model/h{}/mlp/c_fc/b"),
+    "blocks.{}.mlp.down.weight": _width1("model/h{}/mlp/c_proj/w"),
+    "blocks.{}.mlp.down.bias": _same("model/h{}/mlp/c_proj/b"),
+    "final_norm.weight": _same("model/ln_f/g"),
+    "final_norm.bias": _same("model/ln_f/b"),
 }
 
 
@@ -101,4 +141,25 @@ BOOK: dict[str, Foreign] = {
     "final_norm.weight": _same("final_norm.scale"),
     "final_norm.bias": _same("final_norm.shift"),
     "head.weight": _same("out_head.weight"),
+}
+
+# The tensors of llama.cpp's architecture "gpt2".
+GGUF: dict[str, Foreign] = {
+    "token_embedding.weight": _same("token_embd.weight"),
+    "position_embedding.weight": _same("position_embd.weight"),
+    "blocks.{}.attention_norm.weight": _same("blk.{}.attn_norm.weight"),
+    "blocks.{}.attention_norm.bias": _same("blk.{}.attn_norm.bias"),
+    "blocks.{}.attention.qkv.weight": _qkv("blk.{}.attn_qkv.weight"),
+    "blocks.{}.attention.qkv.bias": _qkv("blk.{}.attn_qkv.bias"),
+    "blocks.{}.attention.out.weight": _same("blk.{}.attn_output.weight"),
+    "blocks.{}.attention.out.bias": _same("blk.{}.attn_output.bias"),
+    "blocks.{}.mlp_norm.weight": _same("blk.{}.ffn_norm.weight"),
+    "blocks.{}.mlp_norm.bias": _same("blk.{}.ffn_norm.bias"),
+    "blocks.{}.mlp.up.weight": _same("blk.{}.ffn_up.weight"),
+    "blocks.{}.mlp.up.bias": _same("blk.{}.ffn_up.bias"),
+    "blocks.{}.mlp.down.weight": _same("blk.{}.ffn_down.weight"),
+    "blocks.{}.mlp.down.bias": _same("blk.{}.ffn_down.bias"),
+    "final_norm.weight": _same("output_norm.weight"),
+    "final_norm.bias": _same("output_norm.bias"),
+    "head.weight": _same("output.weight"),
 }

@@ -54,10 +54,40 @@ def read_lazily(table: Mapping[str, Foreign], theirs: LazyTensors, config: Model
     return LazyTensors(read_as(table, theirs.blank, config), lambda name: _joined(table, name, theirs, config))
 
 
+def with_qkv_bias(ours: LazyTensors, config: ModelConfig) -> LazyTensors:
+    """The tensors of a model with query/key/value bias that computes the same: zeros where ``config`` has none."""
+    if config.qkv_bias:
+        return ours
+    zeros = torch.zeros(3 * config.emb_dim, dtype=ours.blank["token_embedding.weight"].dtype)
+    return ours.joined(dict.fromkeys(_qkv_biases(config), zeros))
+
+
+def without_qkv_bias(ours: LazyTensors, config: ModelConfig) -> LazyTensors:
+    """The inverse of ``with_qkv_bias``.
+
+    Raises:
+        ValueError: ``config`` has no such bias, but one of them is not zero.
+    """
+    if config.qkv_bias:
+        return ours
+    if wrong := [name for name in _qkv_biases(config) if ours[name].any()]:
+        raise ValueError(f"{wrong[0]} is not zero, but the configuration has no qkv_bias")
+    return ours.without(*_qkv_biases(config))
+
+
 def blank(config: ModelConfig) -> dict[str, Tensor]:
     """The state dict of ``GPT(config)`` without storage."""
     with torch.device("meta"):
-        return GPT(config).state_dict()
+        first = GPT(config.model_copy(update={"num_layers": 1})).state_dict()
+    state: dict[str, Tensor] = {}
+    block = {name: tensor for name, tensor in first.items() if name.startswith("blocks.0.")}
+    for name, tensor in first.items():
+        if name not in block:
+            state[name] = tensor
+        elif name not in state:  # the first block: building hundreds of them would take seconds
+            for layer in range(config.num_layers):
+                state |= {each.replace(".0.", f".{layer}.", 1): shape for each, shape in block.items()}
+    return state
 
 
 def check(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
@@ -78,6 +108,10 @@ def check(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
 def _joined(table: Mapping[str, Foreign], name: str, theirs: Mapping[str, Tensor], config: ModelConfig) -> Tensor:
     entry, layer = _entry(table, name)
     return entry.join([theirs[foreign.format(layer)] for foreign in entry.names], config)
+
+
+def _qkv_biases(config: ModelConfig) -> list[str]:
+    return [f"blocks.{layer}.attention.qkv.bias" for layer in range(config.num_layers)]
 
 
 def _entry(table: Mapping[str, Foreign], name: str) -> tuple[Foreign, str]:
