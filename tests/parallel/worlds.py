@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import runpy
 import socket
 import sys
@@ -73,7 +74,7 @@ class Rank:
     def result(self, seconds: float = 100) -> Any:
         assert wait([self.receiver, self.process.sentinel], seconds), f"no result after {seconds} s"
         assert self.receiver.poll(), f"a rank ended with exit code {self.exit_code()}"
-        return self.receiver.recv()
+        return pickle.loads(self.receiver.recv_bytes())
 
     def exit_code(self, seconds: float = 100) -> int | None:
         self.process.join(seconds)
@@ -94,4 +95,4 @@ def main(
     function = runpy.run_path(file)[name]
     with World.from_environment().joined(torch.device("cpu"), **timeouts) as world:
         result = function(world, *arguments)
-    sender.send(result)
+    sender.send_bytes(pickle.dumps(result))  # send() would share memory that ends with this process
