@@ -13,7 +13,7 @@ from glassgpt.data.encoding import Encode
 from glassgpt.data.formats import Piece
 from glassgpt.data.manifest import Split
 
-BATCH = 2**18  # characters encoded together
+BATCH = 2**17  # characters encoded together
 
 Labelled = tuple[Split, Piece]
 

@@ -18,7 +18,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 COMPRESSIONS = (".gz", ".xz", ".zst")
 PIECE = 2**20  # characters of a long text handed on together
-LONGEST_WORD = LONGEST_LINE = 2**24  # characters, bytes
+LONGEST_WORD = 2**22  # characters
+LONGEST_LINE = 2**24  # bytes
 
 # GPT-2 cuts text into words, and never one that goes on from a visible character to a space or line feed: a text may
 # be cut there without changing its tokens.
