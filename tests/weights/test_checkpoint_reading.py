@@ -76,6 +76,13 @@ def test_symbolic_links_are_refused(directory: Path, tmp_path: Path) -> None:
         Checkpoint.open(directory / "step-00000003")
 
 
+def test_a_dangling_link_is_passed_over(directory: Path) -> None:
+    (directory / "step-00000003").symlink_to(directory / "gone")
+    checkpoint = newest(directory)
+    assert checkpoint is not None
+    assert checkpoint.step == 2
+
+
 def test_a_directory_in_place_of_a_file_is_refused(directory: Path) -> None:
     (directory / "step-00000002" / "config.json").unlink()
     (directory / "step-00000002" / "config.json").mkdir()

@@ -38,7 +38,7 @@ def newest(directory: Path) -> Checkpoint | None:
             checkpoint = Checkpoint.open(path)
             checkpoint.verify()
         except (ValueError, OSError) as reason:
-            if not path.exists():  # a running training rotated it away, which it does only after newer commits
+            if not os.path.lexists(path):  # a running training rotated it away, which it does only after newer commits
                 return newest(directory)
             logger.warning("checkpoint %s is rejected: %s", path, reason)
             rejected.append(f"{path.name}: {reason}")
