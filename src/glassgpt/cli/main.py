@@ -26,7 +26,10 @@ COMMANDS: dict[str, list[tuple[str, str, str]]] = {
     "Start here": [
         ("verify", "glassgpt.cli.verify:verify", "compute every number of the book's chapter 4 and compare"),
     ],
-    "Data": [("tokens", "glassgpt.cli.tokens:tokens", "show how a text is cut into tokens")],
+    "Data": [
+        ("prepare", "glassgpt.cli.prepare:prepare", "turn documents into token shards"),
+        ("tokens", "glassgpt.cli.tokens:tokens", "show how a text is cut into tokens"),
+    ],
     "Model": [
         ("generate", "glassgpt.cli.generate:generate", "continue a text with a model"),
         ("plan", "glassgpt.cli.plan:plan", "show what a model takes: parameters, memory, FLOPs, time"),
