@@ -10,9 +10,10 @@ from random import Random
 from glassgpt.training.hooks import Event, Saved
 from glassgpt.training.loop import train
 from glassgpt.training.metrics import METRICS, read
+from glassgpt.training.run import Run
 from glassgpt.training.storage import Storage
 from glassgpt.training.torture.outcome import Outcome, fault
-from glassgpt.training.torture.rehearsal import INTERVAL, Rehearsal, difference, one_thread
+from glassgpt.training.torture.rehearsal import INTERVAL, disturb, one_thread
 from glassgpt.training.torture.savers import CARELESS
 from glassgpt.training.torture.victim import Announce, Ending, Victim
 from glassgpt.weights.checkpoint import newest
@@ -24,22 +25,13 @@ SHORTEST, LONGEST = 0.05, 0.4  # seconds a victim lives
 def kill_training(outcome: Outcome, directory: Path, trials: int, luck: Random) -> None:
     """Kills training ``trials`` times, over as many runs as it takes; each must end as if nothing had happened."""
     with one_thread():
-        seed = 0
-        while outcome.trials < trials:
-            seed += 1
-            rehearsal = Rehearsal(directory / f"run-{seed}", seed, steps=min(400, 50 + 20 * (trials - outcome.trials)))
-            whole = rehearsal.finish("whole")
-            killed = _kill_until_finished(outcome, rehearsal, trials, luck)
-            if what := difference(whole, killed):
-                outcome.failures.append(f"run {seed}: {what} from an uninterrupted run")
+        disturb(outcome, directory, trials, lambda run, place: _kill_until_finished(outcome, run, place, trials, luck))
         for _ in range(min(trials, 30)):
             outcome.check_control(_careless(directory / "careless", luck))
 
 
-def _kill_until_finished(outcome: Outcome, rehearsal: Rehearsal, trials: int, luck: Random) -> Path:
+def _kill_until_finished(outcome: Outcome, run: Run, place: Path, trials: int, luck: Random) -> None:
     """Kills one run until it or the number of trials is complete, then lets it finish."""
-    run, place = rehearsal.build(), rehearsal.place("killed")
-    announced = idle = 0
 
     def go_on(announce: Announce) -> int:
         def hook(event: Event) -> None:
@@ -48,16 +40,17 @@ def _kill_until_finished(outcome: Outcome, rehearsal: Rehearsal, trials: int, lu
 
         return train(run, place, [hook], resume=True)
 
+    announced = idle = 0
     while True:
         victim = Victim(go_on)
         if outcome.trials < trials:
             time.sleep(luck.uniform(SHORTEST, LONGEST + 0.1 * idle))  # a slow machine must get somewhere, too
             victim.kill(signal.SIGKILL)
         ending = victim.wait()
+        if ending.code == 0:
+            return
         idle = 0 if ending.announced else idle + 1
         announced = max([announced, *ending.announced])
-        if ending.code == 0:
-            return place
         outcome.check(f"kill {outcome.trials + 1}", _broken(place, announced, ending))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from glassgpt.training.config import CheckpointConfig, DataConfig, EvaluationCon
 from glassgpt.training.loop import train
 from glassgpt.training.metrics import METRICS, VARYING, read
 from glassgpt.training.run import Run
+from glassgpt.training.torture.outcome import Outcome
 from glassgpt.weights.checkpoint import Checkpoint, newest
 
 INTERVAL = 5  # steps between checkpoints
@@ -58,6 +59,22 @@ class Rehearsal:
         place = self.place(name)
         train(self.build(), place)
         return place
+
+
+def disturb(outcome: Outcome, directory: Path, trials: int, go_on: Callable[[Run, Path], None]) -> None:
+    """Trains with ``go_on(run, place)``, which counts what it does to the run, until there are ``trials``.
+
+    That may take several runs; each must end as one that nobody disturbed.
+    """
+    seed = 0
+    while outcome.trials < trials:
+        seed += 1
+        steps = min(400, 50 + 20 * (trials - outcome.trials))
+        rehearsal = Rehearsal(directory / f"run-{seed}", seed, steps)
+        whole, place = rehearsal.finish("whole"), rehearsal.place("disturbed")
+        go_on(rehearsal.build(), place)
+        if what := difference(whole, place):
+            outcome.failures.append(f"run {seed}: {what} from an uninterrupted run")
 
 
 def difference(one: Path, other: Path) -> str | None:

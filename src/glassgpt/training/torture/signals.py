@@ -14,7 +14,7 @@ from glassgpt.training.hooks import Event, Update
 from glassgpt.training.loop import train
 from glassgpt.training.run import Run
 from glassgpt.training.torture.outcome import Outcome, fault
-from glassgpt.training.torture.rehearsal import Rehearsal, difference, one_thread
+from glassgpt.training.torture.rehearsal import Rehearsal, disturb, one_thread
 from glassgpt.training.torture.victim import Announce, Ending, Victim
 from glassgpt.weights.checkpoint import newest
 
@@ -28,27 +28,25 @@ GoOn = Callable[[Run, Path, Announce], int]
 def interrupt_training(outcome: Outcome, directory: Path, trials: int, luck: Random) -> None:
     """Interrupts training ``trials`` times, over as many runs as that takes; every fourth signal comes twice."""
     with one_thread():
-        seed = 0
-        while outcome.trials < trials:
-            seed += 1
-            rehearsal = Rehearsal(directory / f"run-{seed}", seed, steps=min(300, 50 + 20 * (trials - outcome.trials)))
-            whole, place = rehearsal.finish("whole"), rehearsal.place("interrupted")
-            run = rehearsal.build()
-            ending, saved = None, 0
-            while outcome.trials < trials and (ending is None or ending.code):
-                number, again = luck.choice(sorted(CODES)), outcome.trials % 4 == 3
-                ending = _interrupt(stops, run, place, number, luck, again)
-                if ending.code:
-                    outcome.check(f"{number.name} {outcome.trials + 1}", _broken(place, ending, number, saved, again))
-                    saved = _saved(place)
-            Victim(lambda announce, run=run, place=place: stops(run, place, announce)).wait()
-            if what := difference(whole, place):
-                outcome.failures.append(f"run {seed}: {what} from an uninterrupted run")
+        disturb(
+            outcome, directory, trials, lambda run, place: _signal_until_finished(outcome, run, place, trials, luck)
+        )
         rehearsal = Rehearsal(directory / "careless", 0, steps=100_000)
         for trial in range(min(trials, 10)):
             place = rehearsal.place(f"{trial}")
             ending = _interrupt(leaves, rehearsal.build(), place, signal.SIGTERM, luck, again=False)
             outcome.check_control(_broken(place, ending, signal.SIGTERM, 0, again=False))
+
+
+def _signal_until_finished(outcome: Outcome, run: Run, place: Path, trials: int, luck: Random) -> None:
+    """Interrupts one run until it or the number of trials is complete, then lets it finish."""
+    while outcome.trials < trials:
+        number, again, before = luck.choice(sorted(CODES)), outcome.trials % 4 == 3, _saved(place)
+        ending = _interrupt(stops, run, place, number, luck, again)
+        if ending.code == 0:
+            return
+        outcome.check(f"{number.name} {outcome.trials + 1}", _broken(place, ending, number, before, again))
+    Victim(lambda announce: stops(run, place, announce)).wait()
 
 
 def stops(run: Run, place: Path, announce: Announce) -> int:
@@ -84,7 +82,7 @@ def _interrupt(go_on: GoOn, run: Run, place: Path, number: int, luck: Random, ag
 def _broken(place: Path, ending: Ending, number: signal.Signals, before: int, again: bool) -> str | None:
     """The promise that broke: the last finished update is saved, or, after a second signal, what was saved still is."""
     step = _saved(place)
-    if again and ending.code == 1:
+    if again and ending.code in (1, -number):  # minus: it came when the run had stopped already
         return f"step {before} was saved, step {step} is resumed" if step < before else None
     if ending.code != CODES[number]:
         return f"exit code {ending.code} instead of {CODES[number]} {ending.error}"

@@ -39,6 +39,8 @@ class Victim:
                 code = run(lambda step: _say(write, f"{step}")) or 0
             except SystemExit as end:
                 code = int(end.code or 0)
+            except KeyboardInterrupt:
+                code = 130
             except BaseException as error:
                 _say(write, f"{type(error).__name__}: {error}")
             finally:
