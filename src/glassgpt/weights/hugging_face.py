@@ -33,7 +33,7 @@ _EXPECTED: dict[str, tuple[Any, ...]] = {
 }
 
 
-def config_to_json(config: ModelConfig, dtype: torch.dtype, eot: int) -> dict[str, Any]:
+def config_to_json(config: ModelConfig, dtype: torch.dtype, eot: int | None) -> dict[str, Any]:
     """The config.json of a model; ``qkv_bias`` is ours (GPT2LMHeadModel always has that bias, zero if we have none)."""
     name = str(dtype).removeprefix("torch.")
     return {
