@@ -122,6 +122,12 @@ def test_a_directory_is_never_mixed_with_something_else(speeches: Path, tmp_path
         prepare([SHAKESPEARE], tmp_path, GPT2)
 
 
+def test_what_was_written_is_no_source(tmp_path: Path):
+    (tmp_path / "a.txt").write_text("A line of text.\n" * 100)
+    manifest = prepare([tmp_path], tmp_path / "out", GPT2, val_fraction=0.1)
+    assert prepare([tmp_path], tmp_path / "out", GPT2, val_fraction=0.1) == manifest
+
+
 def test_two_preparations_of_one_directory_do_not_meet(tmp_path: Path):
     with locked(tmp_path), pytest.raises(ValueError, match="another process is preparing"):
         prepare([SHAKESPEARE], tmp_path, GPT2)

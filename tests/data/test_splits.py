@@ -55,8 +55,9 @@ def test_one_text_is_cut_after_a_line(tmp_path: Path):
     assert train.endswith("\n") and 0.09 < len(val) / len(train + val) < 0.11
 
 
-def test_a_text_without_lines_is_cut_anyway(tmp_path: Path):
-    (tmp_path / "a.txt").write_text("ab " * 100)
+@pytest.mark.parametrize("text", ["ab " * 100, "ab " * 99 + "ab\n"])
+def test_a_text_of_one_line_is_cut_inside_it(tmp_path: Path, text: str):
+    (tmp_path / "a.txt").write_text(text)
     sides = divided(tmp_path / "a.txt", 0.25)
     assert [len(*sides["train"]), len(*sides["val"])] == [225, 75]
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from glassgpt.data.formats import COMPRESSIONS, READERS, Piece
+from glassgpt.data.manifest import MANIFEST, PROGRESS
 
 SHAKESPEARE = Path(__file__).with_name("shakespeare.txt")
 
@@ -62,7 +63,7 @@ def find(sources: Iterable[str | Path]) -> list[Path]:
     found: list[Path] = []
     for source in map(Path, sources):
         if source.is_dir():
-            files = [path for path in sorted(source.rglob("*")) if path.is_file() and is_readable(path)]
+            files = [path for path in sorted(source.rglob("*")) if is_document(path, source)]
             if not files:
                 raise ValueError(f"{source} holds no file that ends in {accepted()}")
             found += files
@@ -75,9 +76,10 @@ def find(sources: Iterable[str | Path]) -> list[Path]:
     return found
 
 
-def is_readable(path: Path) -> bool:
-    """Whether the name ends as one that can be read."""
-    return suffix(path) in READERS
+def is_document(path: Path, root: Path) -> bool:
+    """Whether a file below ``root`` can be read, and is no part of what ``prepare`` has written there."""
+    is_output = path.parent != root and any((path.parent / name).exists() for name in (MANIFEST, PROGRESS))
+    return path.is_file() and suffix(path) in READERS and not is_output
 
 
 def suffix(path: Path) -> str:

@@ -13,13 +13,11 @@ from glassgpt.data.canonical import seal, unseal
 from glassgpt.data.documents import pieces
 from glassgpt.data.encoding import encoder
 from glassgpt.data.formats import Piece
-from glassgpt.data.manifest import MANIFEST, Count, Facts, Manifest, Request, Shard, Split
+from glassgpt.data.manifest import MANIFEST, PROGRESS, Count, Facts, Manifest, Request, Shard, Split
 from glassgpt.data.splits import Rule
 from glassgpt.data.token_file import TokenWriter, dtype_name, write_file
 from glassgpt.tokenizer.tokenizer import Tokenizer
 from glassgpt.tokenizer.training import train
-
-PROGRESS = "progress.json"
 
 Report = Callable[[int, int, int], None]
 

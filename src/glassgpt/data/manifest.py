@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from glassgpt.data.canonical import digest, seal, unseal
 
 MANIFEST = "manifest.json"
+PROGRESS = "progress.json"  # stands there while a preparation is unfinished
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from glassgpt.data.documents import find
-from glassgpt.data.job import PROGRESS, Job, Report, require_same
-from glassgpt.data.manifest import MANIFEST, Manifest, Request, Source
+from glassgpt.data.job import Job, Report, require_same
+from glassgpt.data.manifest import MANIFEST, PROGRESS, Manifest, Request, Source
 from glassgpt.data.splits import first_rule, second_rule
 from glassgpt.data.token_file import file_sha256
 from glassgpt.tokenizer.tokenizer import Tokenizer

@@ -64,12 +64,14 @@ def by_document(found: Iterable[Piece], threshold: int) -> Iterator[tuple[Split,
 
 
 def by_position(found: Iterable[Piece], cut: int) -> Iterator[tuple[Split, Piece]]:
-    """Cuts after the first line that ends at or after ``cut``, or at ``cut`` where a piece has no line left."""
+    """Cuts after the line that ``cut`` falls into, or right at ``cut`` where that would leave nothing of the piece."""
     start = 0
     split: Split = "train"
     for piece in found:
         if split == "train" and start + len(piece.text) > cut:
-            at = piece.text.find("\n", cut - start) + 1 or cut - start
+            at = piece.text.find("\n", cut - start) + 1
+            if at in (0, len(piece.text)):
+                at = cut - start
             yield "train", piece._replace(text=piece.text[:at])
             split, piece = "val", piece._replace(text=piece.text[at:], is_start=True)
         start += len(piece.text)
