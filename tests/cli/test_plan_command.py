@@ -61,6 +61,7 @@ class TestModels:
 class TestChapter:
     def test_the_chapters_124m(self, plan):
         assert plan("gpt2", "--book")["chapter"] == {
+            "matrix_2048": 4_194_304,
             "parameters": 163_009_536,
             "parameters_tied": 124_412_160,
             "mebibytes_float32": 621.83,

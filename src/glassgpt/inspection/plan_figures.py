@@ -73,9 +73,10 @@ def figures(setup: Setup, known: Mapping[str, Accelerator], utilization: float) 
 def chapter(config: ModelConfig) -> dict[str, Any]:
     """The figures of the book's chapter 4 that belong to this model, beside ours where the text rounds or assumes."""
     found: dict[str, Any] = {}
-    if config.emb_dim == 2048:
-        found["matrix_2048"] = config.emb_dim**2
-    if not config.tied_head and not config.qkv_bias:
+    is_books = not config.tied_head and not config.qkv_bias
+    if is_books or config.emb_dim == 2048:
+        found["matrix_2048"] = 2048**2
+    if is_books:
         found["parameters"] = config.num_parameters
         found["parameters_tied"] = config.num_parameters - parameters(config)["head"]
         found["mebibytes_float32"] = round(4 * config.num_parameters / MIB, 2)

@@ -115,7 +115,7 @@ def chapter(figures: Mapping[str, Any]) -> list[RenderableType]:
     """The chapter's own figures, where this model has some."""
     found, lines = figures["chapter"], []
     if "matrix_2048" in found:
-        lines.append(f"A weight matrix of 2,048 x 2,048 has {found['matrix_2048']:,} parameters: four in a block.")
+        lines.append(f"2,048 x 2,048 = {found['matrix_2048']:,}: the parameters of such a layer without bias")
     if "parameters" in found:
         lines.append(f"{found['parameters']:,} parameters, {found['parameters_tied']:,} if the head were tied")
         lines.append(f"{found['mebibytes_float32']:,.2f} MB in float32, an MB being 2**20 bytes")
