@@ -65,7 +65,7 @@ def edit(directory: Path, change) -> None:
 
 OTHERS = {
     "another kind of model": (lambda file: file["model"].update(type="WordPiece"), "model.type: Input should be 'BPE'"),
-    "text changed before": (lambda file: file.update(normalizer={"type": "NFC"}), "normalizer: Input should be null"),
+    "text changed before": (lambda file: file.update(normalizer={"type": "NFC"}), "normalizer: Input should be None"),
     "another cut": (
         lambda file: file["pre_tokenizer"].update(type="Whitespace"),
         "pre_tokenizer.type: Input should be",

@@ -15,9 +15,12 @@ from tokenizers import AddedToken, decoders, pre_tokenizers, processors
 from tokenizers.models import BPE
 
 from glassgpt.tokenizer.schema import Merge, TokenizerFile, Vocabulary
+from glassgpt.tokenizer.strict_json import read_json
 from glassgpt.tokenizer.vocabulary import BYTES, ENDOFTEXT, LONGEST, merges, spell, unspell
 
+PAIRS = [("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe")]  # Hugging Face's older files; OpenAI's
 LARGEST = 64 * 2**20  # bytes of a file that is read: room for 900,000 tokens
+MAX_WORK = 2**26  # GPT-2's take 3 million
 GPT2_MERGES = "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5"  # sha256 of OpenAI's vocab.bpe
 
 
@@ -28,16 +31,17 @@ def write(tokens: tuple[bytes, ...], context_length: int | None) -> dict[str, by
 
 
 def read(directory: Path) -> list[bytes]:
-    """The tokens, without ``<|endoftext|>``, of a model directory.
+    """The tokens, without ``<|endoftext|>``, of a model directory, Hugging Face's or OpenAI's.
 
     Raises:
-        FileNotFoundError: no ``tokenizer.json``, nor ``vocab.json`` with ``merges.txt``.
+        FileNotFoundError: no ``tokenizer.json``, nor ``vocab.json`` with ``merges.txt``, nor OpenAI's two.
         ValueError: a file is damaged, or describes something else than GPT-2's kind of tokenizer.
     """
     if (path := directory / "tokenizer.json").is_file():
         file = parse(TokenizerFile, path)
         ids, pairs = file.model.vocab | {token.content: token.id for token in file.added_tokens}, file.model.merges
-    elif (path := directory / "merges.txt").is_file() and (vocab := directory / "vocab.json").is_file():
+    elif found := [names for names in PAIRS if all((directory / name).is_file() for name in names)]:
+        vocab, path = (directory / name for name in found[0])
         ids, pairs = parse(Vocabulary, vocab), parse(list[Merge], path)
     else:
         raise FileNotFoundError(f"{directory} has no tokenizer: expected tokenizer.json, or vocab.json and merges.txt")
@@ -61,6 +65,8 @@ def tokens_of(ids: Vocabulary, pairs: list[tuple[str, str]]) -> list[bytes]:
         raise ValueError("the ids do not follow the merges")
     if (longest := max(map(len, tokens))) > LONGEST:
         raise ValueError(f"a token has {longest} bytes, more than {LONGEST}")
+    if (work := sum(len(token) ** 2 for token in tokens)) > MAX_WORK:
+        raise ValueError(f"its tokens are so many and so long that checking their merges takes {work:,} steps")
     is_gpt2 = sha256(merges_text(pairs)).hexdigest() == GPT2_MERGES  # its merges take long to work out, and are right
     if not is_gpt2 and spelled_merges(tokens) != pairs:
         raise ValueError("a merge joins what earlier merges never leave side by side")
@@ -116,7 +122,7 @@ def parse(kind: Any, path: Path) -> Any:
         raise ValueError(f"{path} has {size:,} bytes: expected a tokenizer's file of at most {LARGEST:,}")
     try:
         if path.suffix == ".json":
-            return TypeAdapter(kind).validate_json(path.read_bytes())
+            return TypeAdapter(kind).validate_python(read_json(path, LARGEST))
         lines = path.read_text(encoding="utf-8").splitlines()
         return TypeAdapter(kind).validate_python([line for line in lines if line and not line.startswith("#version")])
     except ValidationError as error:

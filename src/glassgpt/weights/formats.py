@@ -29,7 +29,9 @@ Progress = Callable[[str, int, int], None]  # tensor name, how many are done wit
 # Name -> module, in the order in which a path is tried. A further format is a further line.
 FORMATS: dict[str, str] = {
     "gguf": "glassgpt.weights.gguf",
+    "onnx": "glassgpt.weights.onnx",  # before Hugging Face's, whose config.json it has too
     "hf": "glassgpt.weights.directory_format",
+    "openai": "glassgpt.weights.openai",
     "book": "glassgpt.weights.book_file",
     "nanogpt": "glassgpt.weights.nanogpt",  # after the book's: it takes what is left of PyTorch's files
     "llmc": "glassgpt.weights.llmc",
