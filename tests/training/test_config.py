@@ -43,6 +43,13 @@ def test_a_published_size_keeps_its_values_unless_they_are_replaced():
     assert (config.dropout, config.vocab_size) == (0.1, 1000)
 
 
+def test_an_impossible_model_is_refused():
+    with pytest.raises(ValidationError, match="emb_dim 64 is not divisible by num_heads 5"):
+        ModelShape(emb_dim=64, num_heads=5)
+    with pytest.raises(ValidationError, match="no published size is called 'gpt5'"):
+        ModelShape(size="gpt5")
+
+
 def test_the_vocabulary_comes_from_the_tokenizer():
     assert ModelShape(emb_dim=64).build_config(vocab_size=777).vocab_size == 777
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # top: a command's help must not wait for them.
 COMMANDS: dict[str, list[tuple[str, str, str]]] = {
     "Start here": [
+        ("demo", "glassgpt.cli.demo:demo", "train a small GPT on Shakespeare and let it write, in two minutes"),
+        ("train", "glassgpt.cli.train:train", "train a model on a text, or as a TOML file says"),
         ("verify", "glassgpt.cli.verify:verify", "compute every number of the book's chapter 4 and compare"),
     ],
     "Data": [
@@ -32,6 +34,7 @@ COMMANDS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "Model": [
         ("generate", "glassgpt.cli.generate:generate", "continue a text with a model"),
+        ("plot", "glassgpt.cli.plot:plot", "draw the loss curves of runs"),
         ("plan", "glassgpt.cli.plan:plan", "show what a model takes: parameters, memory, FLOPs, time"),
     ],
     "Trust": [

@@ -60,11 +60,11 @@ def thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def smoothed(points: Sequence[tuple[float, float]], share: float = 0.03) -> list[tuple[float, float]]:
-    """The mean around every point, over about ``share`` of all points and fewer at the ends."""
+    """The mean around every point, over about ``share`` of all points and fewer at the beginning."""
     reach = round(share * len(points) / 2)
     result = []
     for i, (x, _) in enumerate(points):
-        around = min(reach, i, len(points) - 1 - i)  # as many on either side, so that a slope is not bent
+        around = min(reach, i)  # as many before as after, so that the steep beginning is not bent
         near = [y for _, y in points[i - around : i + around + 1]]
         result.append((x, sum(near) / len(near)))
     return result

@@ -42,6 +42,11 @@ class ModelShape(Section):
     tied_head: bool = True
     zero_residual: bool = Field(default=False, description="start the projections into the residual stream at zero")
 
+    @model_validator(mode="after")
+    def _is_possible(self) -> ModelShape:
+        self.build_config(vocab_size=1)
+        return self
+
     def build_config(self, vocab_size: int) -> ModelConfig:
         """The full configuration for a tokenizer of ``vocab_size`` tokens."""
         values = self.model_dump(exclude={"size", "zero_residual"}, exclude_unset=self.size is not None)

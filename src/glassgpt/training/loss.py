@@ -41,7 +41,7 @@ class ChunkedNextTokenLoss(nn.Module):
 
     def forward(self, tokens: Tensor, targets: Tensor) -> Tensor:
         hidden = self.model.hidden(tokens).flatten(0, 1)  # (N, C)
-        head = self.model.token_embedding if self.model.head is None else self.model.head
+        head = self.model.head if isinstance(self.model.head, nn.Linear) else self.model.token_embedding
         return LinearCrossEntropy.apply(hidden, head.weight, targets.flatten(), self.rows)
 
 

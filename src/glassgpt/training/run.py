@@ -9,6 +9,7 @@ from torch import nn
 
 from glassgpt.data.batches import Batches
 from glassgpt.data.shards import Shards
+from glassgpt.kernels import onednn
 from glassgpt.model.gpt import GPT, initialize
 from glassgpt.tokenizer.tokenizer import Tokenizer
 from glassgpt.training.config import RunConfig
@@ -50,6 +51,8 @@ class Run:
         if config.compile:
             for block in self.working.model.blocks:
                 block.compile()
+        elif self.device.type == "cpu" and onednn.is_available():
+            onednn.use_onednn(self.working.model)
         self.objective: nn.Module = NextTokenLoss(self.working.model)
         self.optimizer = Optimizer(self.model, config.optimizer)
 

@@ -1,0 +1,145 @@
+"""``glassgpt train``: a configuration or a text becomes a run directory, and what happens meanwhile is shown."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from glassgpt.cli.options import UsageError, console, print_json, progress
+from glassgpt.cli.settings import resolve, split
+
+if TYPE_CHECKING:
+    from glassgpt.training.config import RunConfig
+    from glassgpt.training.hooks import Event
+
+NON_FINITE = 3  # exit code
+
+
+def train(
+    *arguments: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    resume: bool = False,
+    allow: tuple[str, ...] = (),
+    json: bool = False,
+) -> int:
+    """Train a model on a text, or as a TOML file says; the result is a run directory in runs/.
+
+        glassgpt train my.txt
+        glassgpt train my.toml --optimizer.lr 3e-4
+        glassgpt train runs/my --resume
+
+    Any value of a TOML file is also an option, such as --steps 500; docs/training.md lists them.
+
+    Args:
+        arguments: Texts (.txt, .jsonl, .parquet), a TOML file, or a run directory to resume.
+        resume: Continue from the newest checkpoint, bit for bit.
+        allow: A value that may differ from the checkpoint's, such as seed; may be given several times.
+        json: Print the result as JSON.
+    """
+    from glassgpt.training.config import RunConfig
+
+    named, overrides = split(RunConfig, arguments)
+    config, directory = choose([Path(name) for name in named], overrides)
+    code = run(config, directory, resume, allow)
+    if json:
+        from glassgpt.inspection.curves import summary
+
+        print_json({"directory": str(directory), "exit_code": code, **summary([directory])[0]})
+    elif code == 0:
+        show(directory)
+        print(f'next: glassgpt generate {directory} "Once upon a time"')
+    return code
+
+
+def choose(paths: list[Path], overrides: dict[str, Any]) -> tuple[RunConfig, Path]:
+    """The configuration and the run directory that the arguments mean.
+
+    Raises:
+        UsageError: they mean nothing.
+    """
+    from glassgpt.training.config import RunConfig
+    from glassgpt.training.start import CONFIG
+
+    if not paths and "data.sources" not in overrides:
+        raise UsageError("name a text or a TOML file, as in: glassgpt train my.txt. Or try: glassgpt demo")
+    if len(paths) == 1 and (paths[0] / CONFIG).is_file():
+        return resolve(RunConfig, paths[0] / CONFIG, overrides), paths[0]
+    if len(paths) == 1 and paths[0].suffix == ".toml":
+        config = resolve(RunConfig, paths[0], overrides)
+    else:
+        config = resolve(RunConfig, None, for_texts(paths) | overrides)
+    return config, Path("runs") / config.name
+
+
+def for_texts(paths: list[Path]) -> dict[str, Any]:
+    """What the texts themselves suggest: a name, and a vocabulary of one token for each 1,000 bytes or so."""
+    if not paths:
+        return {}
+    from glassgpt.data.documents import find
+
+    num_bytes = sum(path.stat().st_size for path in find(paths))
+    vocab_size = 2 ** min(14, max(9, (num_bytes // 1000).bit_length() - 1))
+    name = paths[0].name.split(".")[0]
+    return {"name": name, "data.sources": [str(path) for path in paths], "data.vocab_size": vocab_size}
+
+
+def run(config: RunConfig, directory: Path, resume: bool = False, allow: Collection[str] = ()) -> int:
+    """Trains, showing on stderr how it goes, and leaves a picture in the directory; returns the exit code."""
+    from glassgpt.training import loop
+    from glassgpt.training.start import start
+
+    log = console(stderr=True)
+    with progress("reading", 1.0) as update:
+        run = start(config, directory, resume, lambda done, total, text: update(done / total))
+    log.print(f"[dim]{run}[/]")
+    with progress("training", config.steps) as update:
+        try:
+            code = loop.train(run, directory, [Status(update)], resume, allow)
+        except FloatingPointError as error:
+            print(f"glassgpt: error: {error}", file=sys.stderr)
+            return NON_FINITE
+    if code:
+        log.print(f"stopped, and saved what was learnt; to go on: glassgpt train {directory} --resume", markup=False)
+    return code
+
+
+class Status:
+    """A hook that keeps the line of figures beside the progress bar up to date."""
+
+    def __init__(self, update: Callable[..., None]):
+        self.update = update
+        self.held_out = ""
+
+    def __call__(self, event: Event) -> None:
+        from glassgpt.training.hooks import Evaluation, Update
+
+        if isinstance(event, Evaluation):
+            self.held_out = f" val {event.val_loss:.3f}"
+        elif isinstance(event, Update):
+            speed, time = (
+                f"{event.tokens_per_second / 1000:.1f}k tok/s",
+                f"{event.seconds // 60:.0f}:{event.seconds % 60:02.0f}",
+            )
+            self.update(event.step, f"loss {event.loss:.3f}{self.held_out} lr {event.lr:.0e} {speed} {time}")
+
+
+def show(directory: Path) -> None:
+    """Draws the loss curve on stdout and as loss.svg, and says what came of the run and what to do with it."""
+    from glassgpt.inspection import braille, svg
+    from glassgpt.inspection.curves import loss_curves, summary
+
+    lines, [result] = loss_curves([directory]), summary([directory])
+    picture = directory / "loss.svg"
+    picture.write_text(svg.draw(lines, directory.name, "step", "loss (nats a token)"), encoding="utf-8")
+    out = console()
+    out.print(braille.draw(lines, min(out.width, 80)))
+    out.print(f"""
+{result["steps"]:,} steps, {result["tokens"]:,} tokens
+best validation    {result["best_val_loss"]:.3f} nats a token, {result["best_bits_per_byte"]:.3f} bits a byte, at step \
+{result["best_step"]:,}
+model and metrics  {directory}
+loss curve         {picture}
+""")
