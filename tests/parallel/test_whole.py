@@ -13,8 +13,8 @@ from glassgpt.model.config import ModelConfig
 from glassgpt.model.gpt import GPT, initialize
 from glassgpt.parallel.config import ParallelConfig
 from glassgpt.parallel.plan import parallelize
-from glassgpt.parallel.whole import WholeParameters, fill, on_main, whole
-from glassgpt.parallel.world import OtherRankFailed, World
+from glassgpt.parallel.whole import WholeParameters, fill, gather, whole
+from glassgpt.parallel.world import World
 from glassgpt.training.loss import NextTokenLoss
 from glassgpt.weights.files import chunks
 
@@ -63,7 +63,7 @@ def write(world: World, path: Path) -> list[str]:
             file.writelines(chunk for name in parameters for chunk in chunks({name: fetch(name)}))
         return list(parameters)
 
-    return on_main(world, work, parameters)
+    return gather(world, parameters, work)
 
 
 def test_every_world_writes_the_same_bytes(tmp_path):
@@ -71,18 +71,6 @@ def test_every_world_writes_the_same_bytes(tmp_path):
     for size in (2, 4):
         assert worlds.run(write, size, tmp_path / str(size)) == [list(GPT(CONFIG).state_dict())] * size
     assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes() == (tmp_path / "4").read_bytes()
-
-
-def fail(world: World) -> str:
-    with pytest.raises((OSError, OtherRankFailed)) as error:
-        on_main(world, lambda fetch: Path("/nowhere/file").write_bytes(b""), {})
-    return f"{error.type.__name__}: {error.value}"
-
-
-def test_a_failure_of_the_main_rank_is_one_of_all():
-    main, other = worlds.run(fail, 2)
-    assert main == "FileNotFoundError: [Errno 2] No such file or directory: '/nowhere/file'"
-    assert other == f"OtherRankFailed: rank 0 failed: {main}"
 
 
 def filled(world: World, values: dict[str, Tensor]) -> dict[str, Tensor]:

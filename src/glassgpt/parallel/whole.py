@@ -11,15 +11,16 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, Replicate, distribute_tensor
 
-from glassgpt.parallel.world import OtherRankFailed, World
+from glassgpt.parallel.conduct import conduct
+from glassgpt.parallel.world import World
 
 T = TypeVar("T")
 
 
-def on_main(world: World, work: Callable[[Callable[[str], Tensor]], T], tensors: Mapping[str, Tensor]) -> T:
-    """Runs ``work(fetch)`` on the main rank; every rank returns its result, which JSON must be able to say.
+def gather(world: World, tensors: Mapping[str, Tensor], work: Callable[[Callable[[str], Tensor]], T]) -> T:
+    """Runs ``work(fetch)`` on the main rank, where ``fetch(name)`` is one of ``tensors``, whole; every rank returns its
+    result, which JSON must be able to say.
 
-    ``fetch(name)`` is one of ``tensors``, whole; meanwhile the other ranks hand over their parts of what it asks for.
     Names and parts must be the same on all ranks. Only one whole tensor need exist at a time.
 
     Raises:
@@ -57,28 +58,6 @@ def fill(world: World, tensors: Mapping[str, Tensor], source: Callable[[str], Te
             receive(name, value)
 
     conduct(world, send, receive)
-
-
-def conduct(world: World, work: Callable[[Callable[[str], None]], T], serve: Callable[[str], object]) -> T:
-    """Runs ``work(call)`` on the main rank, and ``serve(name)`` on all others whenever it calls a name.
-
-    ``call`` returns at once, for the main rank to take its own part in what ``serve`` does together. The result of
-    ``work`` is returned everywhere; where it fails, the others fail, too.
-    """
-    if world.size == 1:
-        return work(lambda name: None)
-    if world.is_main:
-        try:
-            result = work(lambda name: world.from_main({"call": name}))
-        except BaseException as error:
-            world.from_main({"failure": f"{type(error).__name__}: {error}"})
-            raise
-        return world.from_main({"result": result})["result"]
-    while "call" in (message := world.from_main(None)):
-        serve(message["call"])
-    if "failure" in message:
-        raise OtherRankFailed(f"rank 0 failed: {message['failure']}")
-    return message["result"]
 
 
 def whole(tensor: Tensor) -> Tensor:
