@@ -178,3 +178,20 @@ def test_killed_again_and_again_it_ends_with_the_same_files(speeches: Path, tmp_
         assert killed.returncode == -signal.SIGKILL
     subprocess.run([*child, str(tmp_path / "often"), "0"], check=True)
     assert content(tmp_path / "often") == content(tmp_path / "once")
+
+
+FULL = """
+import resource, sys
+from glassgpt.data.prepare import prepare
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+prepare([sys.argv[1]], sys.argv[2], 500, shard_tokens=70_000, val_fraction=0.1)
+"""
+
+
+def test_a_full_disk_is_named_and_nothing_is_lost(speeches: Path, tmp_path: Path):
+    failed = subprocess.run([sys.executable, "-c", FULL, str(speeches), str(tmp_path / "full")], capture_output=True)
+    assert b"File too large: '" in failed.stderr and b"tokens_train_000000.partial" in failed.stderr
+    prepare([speeches], tmp_path / "full", 500, shard_tokens=70_000, val_fraction=0.1)
+    prepare([speeches], tmp_path / "roomy", 500, shard_tokens=70_000, val_fraction=0.1)
+    assert content(tmp_path / "full") == content(tmp_path / "roomy")

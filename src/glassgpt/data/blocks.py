@@ -1,73 +1,49 @@
-"""From pieces of documents to tokens on all cores, in the order of the documents. Knows nothing of files."""
+"""A block of work: what has been encoded since the last shard was finished. Knows nothing of what came before it."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
+from pathlib import Path
 
-import numpy as np
-
-from glassgpt.data.encoding import Encode
-from glassgpt.data.formats import Piece
-from glassgpt.data.manifest import Split
-
-BATCH = 2**17  # characters encoded together
-
-Labelled = tuple[Split, Piece]
+from glassgpt.data.manifest import Shard, Split
+from glassgpt.data.pipeline import Encoded
+from glassgpt.data.token_file import TokenWriter
 
 
-class Encoded(NamedTuple):
-    """The tokens of some consecutive pieces, and how many documents begin in them.
+class Block:
+    """One shard of training tokens, and one of the validation tokens that stood between them."""
 
-    ``num_bytes`` is the size of their text, ``position`` how many bytes of the sources had been read.
-    """
+    def __init__(self, out: Path, number: int, vocab_size: int):
+        self.out = out
+        self.number = number
+        self.vocab_size = vocab_size
+        self.writers: dict[Split, TokenWriter] = {}
+        self.num_documents: dict[Split, int] = {"train": 0, "val": 0}
+        self.num_pieces = 0
 
-    tokens: dict[Split, np.ndarray]
-    num_documents: dict[Split, int]
-    num_pieces: int
-    num_bytes: int
-    position: int
+    @property
+    def num_tokens(self) -> int:
+        """Training tokens so far."""
+        return self.writers["train"].num_tokens if "train" in self.writers else 0
 
+    def add(self, encoded: Encoded) -> None:
+        for split, ids in encoded.tokens.items():
+            if split not in self.writers:
+                self.writers[split] = TokenWriter(self.out / f"tokens_{split}_{self.number:06d}.bin", self.vocab_size)
+            self.writers[split].add(ids)
+            self.num_documents[split] += encoded.num_documents[split]
+        self.num_pieces += encoded.num_pieces
 
-def encode_all(labelled: Iterable[Labelled], encode: Encode, eot: int, workers: int) -> Iterator[Encoded]:
-    """Encodes on ``workers`` threads while the caller's reads on; ``eot`` goes before each document.
-
-    Both encoders work outside the interpreter's lock, and little text is waiting at any time.
-    """
-    with ThreadPoolExecutor(workers, thread_name_prefix="encode") as pool:
-        pending: deque[Future[Encoded]] = deque()
-        for batch in batches(labelled):
-            pending.append(pool.submit(encode_batch, batch, encode, eot))
-            if len(pending) > 2 * workers:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-
-
-def batches(labelled: Iterable[Labelled]) -> Iterator[list[Labelled]]:
-    batch, size = [], 0
-    for split, piece in labelled:
-        batch.append((split, piece))
-        size += len(piece.text)
-        if size >= BATCH:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
-def encode_batch(batch: list[Labelled], encode: Encode, eot: int) -> Encoded:
-    parts: dict[Split, list[np.ndarray]] = {}
-    num_documents: dict[Split, int] = {"train": 0, "val": 0}
-    num_bytes = 0
-    for split, piece in batch:
-        part = parts.setdefault(split, [])
-        if piece.is_start:
-            part.append(np.array([eot], np.uint32))
-            num_documents[split] += 1
-        part.append(encode(piece.text))
-        num_bytes += len(piece.text.encode())
-    tokens = {split: np.concatenate(part) for split, part in parts.items()}
-    return Encoded(tokens, num_documents, len(batch), num_bytes, batch[-1][1].position)
+    def close(self) -> dict[Split, list[Shard]]:
+        """Completes the files and returns their lines for the manifest; a split without tokens has none."""
+        shards: dict[Split, list[Shard]] = {"train": [], "val": []}
+        for split, writer in self.writers.items():
+            sha256 = writer.close()
+            shards[split].append(
+                Shard(
+                    name=writer.path.name,
+                    tokens=writer.num_tokens,
+                    documents=self.num_documents[split],
+                    sha256=sha256,
+                )
+            )
+        return shards

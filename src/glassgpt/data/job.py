@@ -8,14 +8,15 @@ from pathlib import Path
 
 from pydantic import Field
 
-from glassgpt.data.blocks import Encoded, Labelled, encode_all
+from glassgpt.data.blocks import Block
 from glassgpt.data.canonical import seal, unseal
 from glassgpt.data.documents import pieces
 from glassgpt.data.encoding import encoder
 from glassgpt.data.formats import Piece
 from glassgpt.data.manifest import MANIFEST, PROGRESS, Count, Facts, Manifest, Request, Shard, Split
+from glassgpt.data.pipeline import Labelled, encode_all
 from glassgpt.data.splits import Rule
-from glassgpt.data.token_file import TokenWriter, dtype_name, write_file
+from glassgpt.data.token_file import dtype_name, write_file
 from glassgpt.tokenizer.tokenizer import Tokenizer
 from glassgpt.tokenizer.training import train
 
@@ -118,8 +119,8 @@ class Job:
         splits = {split: shards for split, shards in self.progress.splits.items() if shards}
         if "train" not in splits:
             raise ValueError(
-                f"all documents went to validation, none are left to train on: give more documents than "
-                f"{sum(shard.documents for shard in splits['val'])}, no copies of one, or a smaller val_fraction"
+                "all documents went to validation, none are left to train on: give a smaller val_fraction or more "
+                "documents; copies of one are always on the same side"
             )
         manifest = Manifest(
             dtype=dtype_name(self.tokenizer.vocab_size),
@@ -136,44 +137,6 @@ class Job:
             if path.name not in named:
                 path.unlink(missing_ok=True)
         return manifest
-
-
-class Block:
-    """One shard of training tokens, and one of the validation tokens that stood between them."""
-
-    def __init__(self, out: Path, number: int, vocab_size: int):
-        self.out = out
-        self.number = number
-        self.vocab_size = vocab_size
-        self.writers: dict[Split, TokenWriter] = {}
-        self.num_documents: dict[Split, int] = {"train": 0, "val": 0}
-        self.num_pieces = 0
-
-    @property
-    def num_tokens(self) -> int:
-        return self.writers["train"].num_tokens if "train" in self.writers else 0
-
-    def add(self, encoded: Encoded) -> None:
-        for split, ids in encoded.tokens.items():
-            if split not in self.writers:
-                self.writers[split] = TokenWriter(self.out / f"tokens_{split}_{self.number:06d}.bin", self.vocab_size)
-            self.writers[split].add(ids)
-            self.num_documents[split] += encoded.num_documents[split]
-        self.num_pieces += encoded.num_pieces
-
-    def close(self) -> dict[Split, list[Shard]]:
-        shards: dict[Split, list[Shard]] = {"train": [], "val": []}
-        for split, writer in self.writers.items():
-            sha256 = writer.close()
-            shards[split].append(
-                Shard(
-                    name=writer.path.name,
-                    tokens=writer.num_tokens,
-                    documents=self.num_documents[split],
-                    sha256=sha256,
-                )
-            )
-        return shards
 
 
 def require_same(made: Request | None, wanted: Request, out: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +19,9 @@ class Shards:
     """The tokens of several files as one sequence of ``num_tokens``.
 
     ``manifest`` is None for files that came without one. Tokens are read with pread and not through a memory map: a
-    file that has become shorter is then an error and not the death of the process (SIGBUS), and reading random windows
-    costs the same (benchmarks/batches.py). No file stays open, so an object may be shared by threads and processes.
+    file that has become shorter is then an error and not the death of the process (SIGBUS). That takes up to twice as
+    long and is still far faster than any training needs (benchmarks/batches.py). No file stays open, so that threads
+    and processes may share the object.
     """
 
     def __init__(self, files: Sequence[TokenFile], manifest: Manifest | None = None):
@@ -27,8 +30,8 @@ class Shards:
         self.files = files
         self.manifest = manifest
         self.dtype = files[0].dtype
-        self.ends = np.cumsum([file.num_tokens for file in files])
-        self.num_tokens = int(self.ends[-1])
+        self.ends = list(accumulate(file.num_tokens for file in files))
+        self.num_tokens = self.ends[-1]
 
     @classmethod
     def open(cls, source: str | Path, split: Split = "train") -> Shards:
@@ -80,8 +83,8 @@ class Shards:
         """
         assert 0 <= start <= self.num_tokens - len(out)
         while len(out):
-            index = int(np.searchsorted(self.ends, start, side="right"))
-            end, file = int(self.ends[index]), self.files[index]
+            index = bisect_right(self.ends, start)
+            end, file = self.ends[index], self.files[index]
             count = min(len(out), end - start)
             file.read_into(out[:count], first=start - (end - file.num_tokens))
             start, out = start + count, out[count:]

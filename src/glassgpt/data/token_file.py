@@ -89,7 +89,8 @@ class TokenWriter:
         """Appends token ids of any integer type.
 
         Raises:
-            ValueError: an id is not in the vocabulary, or the shard would hold more tokens than its header can count.
+            ValueError: an id is not in the vocabulary, or the file would hold more tokens than its header can count.
+            OSError: the disk is full.
         """
         if len(ids) == 0:
             return
@@ -98,8 +99,11 @@ class TokenWriter:
             raise ValueError(f"token id {wrong} is not in the vocabulary of {self.vocab_size:,}: use its tokenizer")
         if self.num_tokens + len(ids) > MAX_TOKENS:
             raise ValueError(f"{self.path} would hold over {MAX_TOKENS:,} tokens: write smaller shards")
-        with self.partial.open("ab") as file:
-            file.write(ids.astype(self.dtype).data)
+        try:
+            with self.partial.open("ab") as file:
+                file.write(ids.astype(self.dtype).data)
+        except OSError as error:  # which does not say itself where there is no room left
+            raise OSError(error.errno, error.strerror, str(self.partial)) from None
         self.num_tokens += len(ids)
 
     def close(self) -> str:
