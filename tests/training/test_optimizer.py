@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import pytest
 import torch
 
 from glassgpt.model.config import ModelConfig
 from glassgpt.model.gpt import GPT, initialize
 from glassgpt.training.config import OptimizerConfig
-from glassgpt.training.optimizer import Optimizer, QKVSplit
+from glassgpt.training.muon import join_qkv, orthogonal, split_qkv
+from glassgpt.training.optimizer import Optimizer
 
 NAMES = pytest.mark.parametrize("name", ["adamw", "muon"])
 
@@ -69,7 +72,7 @@ def test_the_state_of_another_optimizer_is_refused():
     optimizer = Optimizer(adamw, OptimizerConfig())
     give_gradients(adamw, 0)
     optimizer.step(1e-3)
-    with pytest.raises(ValueError, match=r"no blocks.0.attention.out.weight.momentum_buffer of shape"):
+    with pytest.raises(ValueError, match=r"no blocks.0.attention.qkv.weight.momentum_buffer of shape"):
         Optimizer(model, OptimizerConfig(name="muon")).restore(optimizer.tensors(), 1)
 
 
@@ -83,23 +86,41 @@ def test_the_size_of_the_state_is_known_before_the_first_step(name):
     assert sum(tensor.nbytes for tensor in optimizer.tensors().values()) == expected
 
 
-def test_muon_treats_queries_keys_and_values_as_three_matrices():
+def test_muon_updates_are_orthogonal_matrices():
+    matrices = torch.randn(3, 16, 64, generator=torch.Generator().manual_seed(0))
+    for shape in (matrices, matrices.mT):
+        singular = torch.linalg.svdvals(orthogonal(shape, torch.float32))
+        assert 0.6 < singular.min() and singular.max() < 1.3
+
+
+def test_muon_equals_torchs_on_queries_keys_and_values_apart():
     model = make_model()
-    qkv = model.blocks[0].attention.qkv.weight
-    give_gradients(model, 4)
-    D, C = model.config.head_dim, model.config.emb_dim
-    apart = [
-        torch.stack([qkv.detach()[(3 * head + part) * D + dim] for head in range(2) for dim in range(D)])
-        for part in range(3)
-    ]
-    gradients = [
-        torch.stack([qkv.grad[(3 * head + part) * D + dim] for head in range(2) for dim in range(D)])
-        for part in range(3)
-    ]
-    for matrix, gradient in zip(apart, gradients, strict=True):
-        matrix.grad = gradient
-    torch.optim.Muon(apart, lr=0.1, weight_decay=0.1, momentum=0.95, adjust_lr_fn="match_rms_adamw").step()
-    Optimizer(model, OptimizerConfig(name="muon")).step(0.1)
-    for part, matrix in zip(QKVSplit(qkv, D).parts(qkv.detach()), apart, strict=True):
-        assert part.shape == (C, C)
-        assert torch.equal(part, matrix)
+    D, rates = model.config.head_dim, {"weight_decay": 0.1, "momentum": 0.95}
+    named = {n: p for n, p in model.named_parameters() if n.startswith("blocks.") and p.ndim == 2}
+    apart = {}
+    for name, parameter in named.items():
+        copy = parameter.detach().clone()
+        rows = list(split_qkv(copy[None], D)[0]) if "qkv" in name else [copy]
+        apart[name] = [part.clone() for part in rows]
+    theirs = torch.optim.Muon(chain.from_iterable(apart.values()), lr=0.1, adjust_lr_fn="match_rms_adamw", **rates)
+    ours = Optimizer(model, OptimizerConfig(name="muon", **rates))
+    for seed in range(3):
+        give_gradients(model, seed)
+        for name, parameter in named.items():
+            rows = split_qkv(parameter.grad[None], D)[0] if "qkv" in name else [parameter.grad]
+            for part, gradient in zip(apart[name], rows, strict=True):
+                part.grad = gradient.clone()
+        theirs.step()
+        ours.step(0.1)
+    for name, parameter in named.items():
+        rows = split_qkv(parameter.detach()[None], D)[0] if "qkv" in name else [parameter.detach()]
+        for part, expected in zip(rows, apart[name], strict=True):
+            torch.testing.assert_close(part, expected, atol=0.004, rtol=0)  # theirs is computed in bfloat16
+
+
+def test_splitting_and_joining_queries_keys_and_values():
+    weights = torch.arange(2 * 24 * 8.0).reshape(2, 24, 8)  # 2 layers, 2 heads of 4
+    matrices = split_qkv(weights, 4)
+    assert matrices.shape == (2, 3, 8, 8)
+    assert torch.equal(matrices[0, 1, 4:], weights[0, 16:20])  # the keys of the second head
+    assert torch.equal(join_qkv(matrices, 4), weights)

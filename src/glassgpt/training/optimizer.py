@@ -1,65 +1,47 @@
-"""AdamW for every parameter, or Muon for the hidden matrices and AdamW for the rest; chosen by name.
+"""AdamW for every parameter, or Muon for the matrices inside the blocks and AdamW for the rest; chosen by name.
 
 Its state leaves and enters as plain tensors under the model's parameter names, so it is saved without pickle and
 restored bit for bit. The learning rate is handed in with every step.
-
-H heads, D head_dim, C emb_dim
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from glassgpt.model.gpt import GPT
 from glassgpt.training.config import OptimizerConfig
+from glassgpt.training.muon import Muon
 
 
 class Optimizer:
     """The optimizer of one model, driven by ``step(learning_rate)`` once the gradients are there.
 
-    Matrices decay, biases and norms do not. Muon orthogonalises queries, keys and values each for themselves although
-    the model keeps them in one matrix, and its update is scaled so that one learning rate suits both. Sources:
-    Loshchilov & Hutter 2019, https://arxiv.org/abs/1711.05101; Jordan 2024, https://kellerjordan.github.io/posts/muon;
-    Liu et al. 2025, https://arxiv.org/abs/2502.16982.
+    Matrices decay, biases and norms do not. Source: Loshchilov & Hutter 2019, https://arxiv.org/abs/1711.05101.
     """
 
     def __init__(self, model: GPT, config: OptimizerConfig):
         named: dict[str, Tensor] = dict(model.named_parameters())
-        hidden = {n: p for n, p in named.items() if config.name == "muon" and n.startswith("blocks.") and p.ndim == 2}
-        rest = {n: p for n, p in named.items() if n not in hidden}
-        self.splits = {n: QKVSplit(p, model.config.head_dim) for n, p in hidden.items() if n.endswith("qkv.weight")}
-        matrices = {n: p for n, p in hidden.items() if n not in self.splits}
-        for name, split in self.splits.items():
-            matrices |= {f"{name}.{part}": matrix for part, matrix in zip("qkv", split.matrices, strict=True)}
-
+        by_muon = {n: p for n, p in named.items() if config.name == "muon" and n.startswith("blocks.") and p.ndim == 2}
+        rest = {n: p for n, p in named.items() if n not in by_muon}
         decayed = {"params": [p for p in rest.values() if p.ndim == 2], "weight_decay": config.weight_decay}
         others = {"params": [p for p in rest.values() if p.ndim != 2], "weight_decay": 0.0}
         adamw = torch.optim.AdamW([decayed, others], betas=(config.beta1, config.beta2), fused=True)
         self.shares = [Share(adamw, rest, ("exp_avg", "exp_avg_sq"))]
-        if matrices:
-            muon = torch.optim.Muon(
-                matrices.values(),
-                weight_decay=config.weight_decay,
-                momentum=config.momentum,
-                adjust_lr_fn="match_rms_adamw",
-            )
-            self.shares.append(Share(muon, matrices, ("momentum_buffer",)))
+        if by_muon:
+            groups = muon_groups(by_muon, model.config.head_dim)
+            self.shares.append(Share(Muon(groups, config.weight_decay, config.momentum), by_muon, ("momentum_buffer",)))
         self.updates = 0
 
     def step(self, learning_rate: float) -> None:
         """Applies the gradients to the weights."""
-        for split in self.splits.values():
-            split.gather()
         for share in self.shares:
             for group in share.optimizer.param_groups:
                 group["lr"] = learning_rate
             share.optimizer.step()
-        for split in self.splits.values():
-            split.scatter()
         self.updates += 1
 
     @property
@@ -105,28 +87,12 @@ class Share(NamedTuple):
     moments: tuple[str, ...]
 
 
-class QKVSplit:
-    """The query, key and value matrices, each (C, C), of a qkv weight whose rows are ordered (head, q|k|v, dim)."""
-
-    def __init__(self, weight: Tensor, head_dim: int):
-        self.weight = weight
-        self.head_dim = head_dim
-        self.matrices = [torch.empty_like(part) for part in self.parts(weight.detach())]
-
-    def parts(self, tensor: Tensor) -> list[Tensor]:
-        by_head = tensor.unflatten(0, (-1, 3, self.head_dim))  # (H, 3, D, C)
-        return [part.flatten(0, 1) for part in by_head.unbind(1)]
-
-    def gather(self) -> None:
-        """Copies weight and gradient into the matrices."""
-        assert self.weight.grad is not None
-        both = zip(self.matrices, self.parts(self.weight.detach()), self.parts(self.weight.grad), strict=True)
-        for matrix, weight, gradient in both:
-            matrix.copy_(weight)
-            matrix.grad = gradient
-
-    @torch.no_grad()
-    def scatter(self) -> None:
-        """Copies the matrices back into the weight."""
-        by_head = [matrix.unflatten(0, (-1, self.head_dim)) for matrix in self.matrices]  # each (H, D, C)
-        self.weight.copy_(torch.stack(by_head, dim=1).flatten(0, 2))
+def muon_groups(matrices: Mapping[str, Tensor], head_dim: int) -> list[dict[str, Any]]:
+    """One group for each kind of matrix in a block, such as ``mlp.up.weight``, over all blocks."""
+    kinds: dict[str, list[Tensor]] = {}
+    for name, parameter in matrices.items():
+        kinds.setdefault(name.split(".", 2)[2], []).append(parameter)
+    return [
+        {"params": parameters, "head_dim": head_dim if kind == "attention.qkv.weight" else None}
+        for kind, parameters in kinds.items()
+    ]
