@@ -257,5 +257,7 @@ def looks(path: Path) -> str:
         names = sorted(file.name for file in path.iterdir())
         more = f" and {len(names) - 6} more" if len(names) > 6 else ""
         return f"a directory with {', '.join(names[:6]) + more}" if names else "an empty directory"
+    if not path.is_file():
+        return "a pipe, a socket or a device"
     with path.open("rb") as file:
         return f"a file of {path.stat().st_size:,} bytes beginning {file.read(8).hex(' ') or 'with nothing'}"

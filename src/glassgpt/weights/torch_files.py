@@ -92,7 +92,9 @@ class TorchFile:
         """Tensors may be one and the same (tied) or apart, but never overlap in part."""
         extents: dict[str, dict[tuple[int, int], str]] = {}
         for name, tensor in state.items():
-            extents.setdefault(tensor.storage.key, {})[tensor.offset, tensor.offset + tensor.numel] = name
+            size = _dtype(tensor.storage).itemsize
+            start, end = tensor.offset * size, (tensor.offset + tensor.numel) * size
+            extents.setdefault(tensor.storage.key, {})[start, end] = name
         for places in extents.values():
             check_disjoint((start, end, name) for (start, end), name in places.items())
 
