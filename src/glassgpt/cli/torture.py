@@ -52,7 +52,7 @@ def torture(
         "seed": seed,
     }
     out = console(stderr=json)
-    out.print("  ".join(f"{name} {value}" for name, value in machine.items()), style="dim")
+    out.print("  ".join(f"{name} {value}" for name, value in machine.items()), style="dim", soft_wrap=True)
     outcomes = []
     with tempfile.TemporaryDirectory(prefix="glassgpt-torture-", dir=dir) as place, without_warnings():
         for outcome in suite.torture(Path(place), quick, kills, seed):

@@ -37,7 +37,7 @@ def damage_checkpoints(outcome: Outcome, directory: Path, trials: int, luck: Ran
         outcome.check_control(_silent(weights, _flip({"weights": weights}, {}, luck)["weights"]))
 
 
-@fault("T5", "prepared tokens with flipped bits, or files cut, swapped, lost, stale")
+@fault("T5", "tokens with flipped bits, or files cut, swapped, lost, stale")
 def damage_tokens(outcome: Outcome, directory: Path, trials: int, luck: Random) -> None:
     """Damages a directory of token shards: it must be refused before it is used."""
     other, data = (Rehearsal(directory / f"{seed}", seed, steps=1).directory / "data" for seed in (1, 2))
