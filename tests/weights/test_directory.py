@@ -3,6 +3,7 @@ import json
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file
 
 from glassgpt.weights import directory as directories
 from glassgpt.weights.directory import load_model, save_model
@@ -42,6 +43,15 @@ def test_weights_keep_or_change_their_dtype(model, bytes_tokenizer, tmp_path, dt
     assert json.loads((tmp_path / "model" / "config.json").read_text())["dtype"] == str(dtype)[6:]
 
 
+def test_pytorchs_own_file_is_read_where_there_is_no_other(model, bytes_tokenizer, tmp_path):
+    save_model(model, bytes_tokenizer, tmp_path / "model")
+    theirs = transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "model")
+    (tmp_path / "model" / "model.safetensors").unlink()
+    torch.save(theirs.state_dict(), tmp_path / "model" / "pytorch_model.bin")
+    again = load_model(tmp_path / "model")
+    assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in model.state_dict().items())
+
+
 @pytest.mark.parametrize("keep", [0, 7, 5000, -1])
 def test_a_cut_file_is_refused(model, bytes_tokenizer, tmp_path, keep):
     save_model(model, bytes_tokenizer, tmp_path / "model")
@@ -64,13 +74,14 @@ def test_a_directory_without_parts_says_what_is_missing(model, bytes_tokenizer, 
 
 
 def test_chunks_are_a_file_the_library_reads(tmp_path):
+    """And so do we."""
     tensors = {
         "a": torch.arange(6, dtype=torch.bfloat16).view(2, 3).T,
         "b": torch.tensor(3),
-        "c": torch.zeros(0, 4),
+        "c": torch.full((2, 3, 4), 7, dtype=torch.int16),
         "d": torch.tensor([True, False]),
     }
     path = tmp_path / "x.safetensors"
     path.write_bytes(b"".join(chunks(tensors, {"origin": "test"})))
-    again = read(path)
-    assert all(torch.equal(again[name], tensor) for name, tensor in tensors.items())
+    for again in (load_file(path), read(path)):
+        assert all(torch.equal(again[name], tensor) for name, tensor in tensors.items())

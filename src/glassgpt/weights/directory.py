@@ -9,18 +9,23 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 
 from glassgpt.model.config import ModelConfig
 from glassgpt.model.gpt import GPT
+from glassgpt.tokenizer.strict_json import read_json
 from glassgpt.tokenizer.tokenizer import Tokenizer
 from glassgpt.weights.files import chunks, open_tensors
 from glassgpt.weights.hugging_face import config_from_json, config_to_json, from_hugging_face, to_hugging_face
 from glassgpt.weights.lazy import LazyTensors
+from glassgpt.weights.torch_files import TorchFile
+from glassgpt.weights.untrusted import naming
 
 WEIGHTS = "model.safetensors"
+PICKLED = "pytorch_model.bin"
 INDEX = "model.safetensors.index.json"
 SHARD_BYTES = 5 * 10**9
+MAX_SHARDS = 1000
+MAX_CONFIG_BYTES, MAX_INDEX_BYTES = 2**20, 16 * 2**20
 
 Content = Iterable[bytes | memoryview]
 
@@ -104,17 +109,24 @@ def load_config(directory: Path) -> ModelConfig:
         ValueError: config.json is no JSON object or not GPT-2's.
         FileNotFoundError: the directory has no config.json.
     """
+    settings = load_settings(directory)
+    try:
+        return config_from_json(settings)
+    except ValueError as error:
+        raise ValueError(f"{directory}: {error}") from error
+
+
+def load_settings(directory: Path) -> dict[str, Any]:
+    """The config.json of a model directory as it is.
+
+    Raises:
+        ValueError: it is no JSON object.
+        FileNotFoundError: there is none.
+    """
     path = Path(directory) / "config.json"
     if not path.is_file():
         raise FileNotFoundError(f"{directory} is not a model directory: it has no config.json")
-    try:
-        return config_from_json(_read_json(path))
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(map(str, problem["loc"]))
-        raise ValueError(f"{path}: {where} {problem['input']!r} cannot be: {problem['msg']}") from error
-    except ValueError as error:
-        raise ValueError(f"{directory}: {error}") from error
+    return _read_object(path, MAX_CONFIG_BYTES)
 
 
 def load_tokenizer(directory: Path) -> Tokenizer:
@@ -135,36 +147,40 @@ def _weight_files(tensors: LazyTensors) -> dict[str, Content]:
 def _open_files(directory: Path) -> LazyTensors:
     if (path := directory / WEIGHTS).is_file():
         return open_tensors(path)
+    if (path := directory / PICKLED).is_file():  # as transformers saved until 2023
+        with naming(path):
+            file = TorchFile(path)
+            return file.tensors(file.content)
     if not (path := directory / INDEX).is_file():
-        raise FileNotFoundError(f"{directory} holds no {WEIGHTS}: only safetensors weights are read")
-    weight_map = _read_json(path).get("weight_map")
-    if not isinstance(weight_map, dict):
-        raise ValueError(f"{INDEX} has no weight_map")
+        raise FileNotFoundError(f"{directory} holds no {WEIGHTS}, {INDEX} or {PICKLED}")
+    weight_map = _read_object(path, MAX_INDEX_BYTES).get("weight_map")
+    if not isinstance(weight_map, dict) or not all(isinstance(file, str) for file in weight_map.values()):
+        raise ValueError(f"{INDEX} has no weight_map from tensors to files")
     return _open_shards(directory, weight_map)
 
 
 def _open_shards(directory: Path, weight_map: dict[str, str]) -> LazyTensors:
-    found = LazyTensors.of({})
-    for file in sorted(set(weight_map.values())):
+    files: dict[str, set[str]] = {}
+    for name, file in weight_map.items():
+        files.setdefault(file, set()).add(name)
+    if len(files) > MAX_SHARDS:
+        raise ValueError(f"{INDEX} names {len(files):,} files, expected at most {MAX_SHARDS:,}")
+    homes: dict[str, LazyTensors] = {}
+    for file, wanted in sorted(files.items()):
         if Path(file).name != file:
-            raise ValueError(f"{INDEX} names {file!r}: a shard is a plain file name in the same directory")
-        wanted = {name for name, shard in weight_map.items() if shard == file}
+            raise ValueError(f"{INDEX} names {file[:100]!r}: a shard is a plain file name in the same directory")
         tensors = open_tensors(directory / file)
         if odd := sorted(wanted ^ set(tensors)):
             raise ValueError(f"{file} and {INDEX} disagree about {', '.join(odd[:8])}")
-        found = found.joined(tensors)
-    return found
+        homes |= dict.fromkeys(tensors, tensors)
+    return LazyTensors({name: home.blank[name] for name, home in homes.items()}, lambda name: homes[name][name])
 
 
 def _json(value: dict[str, Any]) -> bytes:
     return (json.dumps(value, indent=2) + "\n").encode()
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path.name} is not JSON ({error})") from error
-    if not isinstance(value, dict):
+def _read_object(path: Path, max_bytes: int) -> dict[str, Any]:
+    if not isinstance(value := read_json(path, max_bytes), dict):
         raise ValueError(f"{path.name} holds {type(value).__name__}, expected an object")
     return value

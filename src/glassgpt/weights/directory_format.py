@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from glassgpt.weights.directory import files_of, load_config, load_tokenizer, open_weights
+import torch
+
+from glassgpt.weights.directory import files_of, load_config, load_settings, load_tokenizer, open_weights
 from glassgpt.weights.formats import Format, Opened, dtype_named, dtypes
+from glassgpt.weights.hugging_face import config_to_json
 
 
 def recognizes(path: Path) -> bool:
@@ -14,8 +17,11 @@ def recognizes(path: Path) -> bool:
 
 def read(path: Path) -> Opened:
     """The model in a Hugging Face directory."""
-    config, tensors = load_config(path), open_weights(path)
-    return Opened("hf", config, tensors, load_tokenizer(path), {"dtypes": dtypes(tensors), "notes": []})
+    config, tensors, tokenizer = load_config(path), open_weights(path), load_tokenizer(path)
+    known = config_to_json(config, torch.float32, tokenizer.eot)
+    ignored = sorted(load_settings(path).keys() - known.keys())
+    notes = [f"ignored in config.json: {', '.join(ignored)}"] if ignored else []
+    return Opened("hf", config, tensors, tokenizer, {"dtypes": dtypes(tensors), "notes": notes})
 
 
 def write(opened: Opened, path: Path, dtype: str | None) -> None:

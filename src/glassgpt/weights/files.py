@@ -1,19 +1,24 @@
 """One safetensors file as named tensors, all or as asked for, and back. Executes nothing it reads.
 
-Written by hand as a stream of buffers, so that a writer can hash and fsync while memory stays near one tensor; read by
-the safetensors library. Format: https://huggingface.co/docs/safetensors
+Written as a stream of buffers, so that a writer can hash and fsync while memory stays near one tensor. Read with
+bounded reads, because the library's memory map ends the process when the file is cut while in use.
+Format: https://huggingface.co/docs/safetensors
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from math import prod
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from glassgpt.tokenizer.strict_json import parse_json
 from glassgpt.weights.lazy import LazyTensors, blank_of
+from glassgpt.weights.untrusted import RawFile, check_names, check_shape
 
 _NAMES = {
     torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",
@@ -51,19 +56,13 @@ def read(path: Path) -> dict[str, Tensor]:
 
 def open_tensors(path: Path) -> LazyTensors:
     """The same, each tensor when it is asked for."""
-    from safetensors import SafetensorError, safe_open
-
+    file = RawFile(path)
     try:
-        check_header(path)
-        file = safe_open(path, "pt").__enter__()  # closed with its last reference
-        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-        blank = {
-            name: torch.empty(part.get_shape(), dtype=_DTYPES[part.get_dtype()], device="meta")
-            for name, part in slices.items()
-        }
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a whole safetensors file ({error}): copy or download it again") from error
-    return LazyTensors(blank, file.get_tensor)
+        entries = _header(file)
+    except ValueError as error:
+        raise ValueError(f"{path} is not a whole safetensors file ({error}): copy or download it again") from None
+    blank = {name: torch.empty(entry.shape, dtype=entry.dtype, device="meta") for name, entry in entries.items()}
+    return LazyTensors(blank, lambda name: file.tensor(entries[name].start, entries[name].shape, entries[name].dtype))
 
 
 def is_safetensors(path: Path) -> bool:
@@ -75,8 +74,40 @@ def is_safetensors(path: Path) -> bool:
     return 2 <= int.from_bytes(start[:8], "little") <= MAX_HEADER_BYTES and start[8:9] == b"{"
 
 
-def check_header(path: Path) -> None:
-    """Raises ValueError for a header too long to be a model's, before it is read."""
-    with path.open("rb") as file:
-        if (length := int.from_bytes(file.read(8), "little")) > MAX_HEADER_BYTES:
-            raise ValueError(f"{path} announces a header of {length:,} bytes: expected at most {MAX_HEADER_BYTES:,}")
+class _Entry(NamedTuple):
+    """One tensor: the bytes from ``start`` up to ``end`` of the file."""
+
+    start: int
+    end: int
+    shape: list[int]
+    dtype: torch.dtype
+
+
+def _header(file: RawFile) -> dict[str, _Entry]:
+    """The tensors by name; they fill the file from the end of the header on, without gap or overlap."""
+    length = int.from_bytes(file.read(0, 8), "little")
+    if length > MAX_HEADER_BYTES:
+        raise ValueError(f"its header of {length:,} bytes is longer than {MAX_HEADER_BYTES:,}")
+    header = parse_json(bytes(file.read(8, length)))
+    if not isinstance(header, dict):
+        raise ValueError("its header is no JSON object")
+    header.pop("__metadata__", None)
+    check_names(header)
+    entries = {name: _entry(name, value, 8 + length) for name, value in header.items()}
+    position = 8 + length
+    for name, entry in sorted(entries.items(), key=lambda item: item[1].start):
+        if entry.start != position or entry.end - position != prod(entry.shape) * entry.dtype.itemsize:
+            raise ValueError(f"{name} of shape {entry.shape} cannot lie from byte {entry.start:,} to {entry.end:,}")
+        position = entry.end
+    if position != file.size:
+        raise ValueError(f"its tensors end at byte {position:,}, the file at {file.size:,}")
+    return entries
+
+
+def _entry(name: str, value: Any, base: int) -> _Entry:
+    match value:
+        case {"dtype": str(dtype), "shape": [*shape], "data_offsets": [int(start), int(end)]} if dtype in _DTYPES:
+            if len(value) == 3 and all(type(number) is int for number in [start, end, *shape]):
+                check_shape(name, shape)
+                return _Entry(base + start, base + end, shape, _DTYPES[dtype])
+    raise ValueError(f"{name} is described in a way this reader does not know")

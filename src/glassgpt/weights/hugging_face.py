@@ -18,12 +18,26 @@ from glassgpt.weights.book import require_tied
 from glassgpt.weights.lazy import LazyTensors
 from glassgpt.weights.names import HUGGING_FACE
 from glassgpt.weights.translate import read_lazily, with_qkv_bias, without_qkv_bias, write_lazily
+from glassgpt.weights.untrusted import config_of
 
 log = logging.getLogger(__name__)
 
 _MASK = re.compile(r"transformer\.h\.\d+\.attn\.(masked_)?bias")
 
-# Settings of GPT2Config that would change the computation, and the values this model computes.
+# GPT2Config's settings -> our configuration.
+_FIELDS = {
+    "vocab_size": "vocab_size",
+    "n_positions": "context_length",
+    "n_embd": "emb_dim",
+    "n_head": "num_heads",
+    "n_layer": "num_layers",
+    "resid_pdrop": "dropout",
+    "layer_norm_epsilon": "norm_eps",
+    "tie_word_embeddings": "tied_head",
+    "qkv_bias": "qkv_bias",
+}
+
+# Settings that would change the computation, and the values this model computes.
 _EXPECTED: dict[str, tuple[Any, ...]] = {
     "model_type": ("gpt2",),
     "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
@@ -73,26 +87,19 @@ def config_from_json(settings: Mapping[str, Any]) -> ModelConfig:
     defaults = {"activation_function": "gelu_new", "scale_attn_weights": True}
     for key, allowed in _EXPECTED.items():
         if (value := settings.get(key, defaults.get(key, False))) not in allowed:
-            raise ValueError(f"config.json has {key} {value!r}, this model computes {' or '.join(map(repr, allowed))}")
-    sizes = ("vocab_size", "n_positions", "n_embd", "n_head", "n_layer")
+            expected = " or ".join(map(repr, allowed))
+            raise ValueError(f"config.json has {key} {value!r:.100}, this model computes {expected}")
+    sizes = list(_FIELDS)[:5]  # the rest may be absent
     if missing := [key for key in sizes if key not in settings]:
         raise ValueError(f"config.json lacks {', '.join(missing)}: a GPT-2 configuration has {', '.join(sizes)}")
-    if (inner := settings.get("n_inner")) not in (None, 4 * settings["n_embd"]):
-        raise ValueError(f"config.json has n_inner {inner}, this model computes 4 * n_embd = {4 * settings['n_embd']}")
+    given = {ours: settings[theirs] for theirs, ours in _FIELDS.items() if theirs in settings}
+    config = config_of({"dropout": 0.1} | given)
+    if (inner := settings.get("n_inner")) not in (None, width := 4 * config.emb_dim):
+        raise ValueError(f"config.json has n_inner {inner!r:.100}, this model computes 4 * n_embd = {width}")
     dropouts = {key: settings.get(key, 0.1) for key in ("resid_pdrop", "embd_pdrop", "attn_pdrop")}
-    if len(set(dropouts.values())) > 1:
+    if any(rate != config.dropout for rate in dropouts.values()):
         log.warning("config.json has different dropout rates %s: resid_pdrop is used for all", dropouts)
-    return ModelConfig(
-        vocab_size=settings["vocab_size"],
-        context_length=settings["n_positions"],
-        emb_dim=settings["n_embd"],
-        num_heads=settings["n_head"],
-        num_layers=settings["n_layer"],
-        dropout=dropouts["resid_pdrop"],
-        norm_eps=settings.get("layer_norm_epsilon", 1e-5),
-        tied_head=settings.get("tie_word_embeddings", True),
-        qkv_bias=settings.get("qkv_bias", True),
-    )
+    return config
 
 
 def to_hugging_face(tensors: Mapping[str, Tensor], config: ModelConfig) -> LazyTensors:
