@@ -42,6 +42,7 @@ def plot(
         if row["best_val_loss"] is not None:
             best = f"best validation {row['best_val_loss']:.4f} ({row['best_bits_per_byte']:.4f} bits a byte)"
             best += f" at step {row['best_step']:,}"
-        terminal.print(f"[bold]{row['run']}[/]  {row['steps']:,} steps, {row['tokens']:,} tokens, {best}")
+        steps = f"{row['steps']:,} steps, {row['tokens']:,} tokens"
+        terminal.print(f"[bold]{row['run']}[/]  {steps}, {best}", soft_wrap=True)
     if out is not None:
         terminal.print(f"drawn to {out}", markup=False)

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from rich.text import Text
 
-from glassgpt.inspection.chart import Line, axis, colours, number
+from glassgpt.inspection.chart import Axis, Line, axis, colours, number
 
 COLOURS = ["bright_blue", "yellow", "green", "magenta", "cyan", "red"]
 BIT = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # of the dot in row 0-3, column 0-1 of a character
@@ -47,18 +47,33 @@ def draw(lines: Sequence[Line], width: int = 72, height: int = 16, x_label: str 
             mark, colour = cells.get((row, column), (" ", ""))
             picture.append(mark if isinstance(mark, str) else chr(0x2800 + mark), style=colour)
         picture.append("\n")
-    ruler = [" "] * columns
-    for tick in across.ticks:
+    indent = " " * (margin + 2)
+    picture.append(f"{indent[1:]}└{'─' * columns}\n{indent}{ruler(across, columns)}\n", style="dim")
+    return picture.append(legend(lines, styles, indent, width)).append(f"({x_label})", style="dim")
+
+
+def ruler(axis: Axis, columns: int) -> str:
+    """The numbers under the axis, each below its place."""
+    cells = [" "] * columns
+    for tick in axis.ticks:
         text = number(tick)
-        start = min(columns - len(text), max(0, round(across.share(tick) * (columns - 1)) - len(text) // 2))
-        ruler[start : start + len(text)] = text
-    picture.append(f"{'':>{margin}} └{'─' * columns}\n{'':>{margin}}  {''.join(ruler)}\n", style="dim")
-    picture.append(f"{'':>{margin}}  ")
+        start = min(columns - len(text), max(0, round(axis.share(tick) * (columns - 1)) - len(text) // 2))
+        cells[start : start + len(text)] = text
+    return "".join(cells)
+
+
+def legend(lines: Sequence[Line], styles: dict[str, str], indent: str, width: int) -> Text:
+    """What each line is and where it ends, in as many rows as it takes."""
+    entries, used = Text(indent), len(indent)
     for line in lines:
-        picture.append("● " if line.kind == "measured" else "⠤⠤ ", style=styles[line.label])
-        picture.append(f"{line.label} {line.points[-1][1]:.3f}   ")
-    picture.append(f"({x_label})", style="dim")
-    return picture
+        sign = "●" if line.kind == "measured" else "⠤⠤"
+        entry = f" {line.label} {line.points[-1][1]:.3f}   "
+        if used > len(indent) and used + len(sign + entry) > width:
+            entries.append(f"\n{indent}")
+            used = len(indent)
+        entries.append(sign, style=styles[line.label]).append(entry)
+        used += len(sign + entry)
+    return entries
 
 
 def joined(dots: Sequence[tuple[float, float]]) -> list[tuple[int, int]]:

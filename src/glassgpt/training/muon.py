@@ -1,7 +1,7 @@
 """Muon: momentum whose updates of matrices are made orthogonal before they are applied. Knows nothing of models.
 
-It computes what torch.optim.Muon does, but many matrices at once and in float32 on the CPU: torch's is in bfloat16 alone,
-which processors without instructions for it compute many times more slowly.
+It computes what torch.optim.Muon does, but many matrices at once and in float32 on the CPU: torch's is in bfloat16
+alone, which processors without instructions for it compute many times more slowly.
 Sources: Jordan 2024, https://kellerjordan.github.io/posts/muon; Liu et al. 2025, https://arxiv.org/abs/2502.16982.
 
 N matrices
