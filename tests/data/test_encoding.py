@@ -66,3 +66,9 @@ def test_a_vocabulary_of_ones_own_serves_too(engine):
     text = SHAKESPEARE.read_text()[:200_000] + "äöü 日本 <|endoftext|>"
     own = train([text], 700)
     assert engine(own)(text).tolist() == own.encode(text)
+
+
+def test_without_gigatoken_it_is_tiktoken(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "gigatoken", None)
+    assert encoding.engine() == "tiktoken"
+    assert encoding.encoder(GPT2)("Every effort").tolist() == GPT2.encode("Every effort")

@@ -5,17 +5,17 @@ Both give exactly the ids of ``Tokenizer.encode``. gigatoken is several times as
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 from collections.abc import Callable
 from importlib.util import find_spec
+from tempfile import NamedTemporaryFile
 
 import numpy as np
 import tiktoken
 
 from glassgpt.tokenizer.tokenizer import Tokenizer
-from glassgpt.tokenizer.vocabulary import PATTERN
+from glassgpt.tokenizer.vocabulary import PATTERN, dump_ranks
 
 Encode = Callable[[str], np.ndarray]
 
@@ -58,15 +58,19 @@ def gigatoken_encoder(tokenizer: Tokenizer) -> Encode:
     """gigatoken, and tiktoken for the texts on which the two disagree."""
     from gigatoken import Tokenizer as Gigatoken
 
-    # Text is never a special token here. One object serves one thread at a time, hence one a thread.
-    description = json.dumps({**json.loads(tokenizer.files()["tokenizer.json"]), "added_tokens": []})
-    exact, local = tiktoken_encoder(tokenizer), threading.local()
+    exact, ranks, local = tiktoken_encoder(tokenizer), dump_ranks(tokenizer.tokens), threading.local()
+
+    def build() -> Gigatoken:
+        with NamedTemporaryFile(suffix=".tiktoken") as file:
+            file.write(ranks)
+            file.flush()
+            return Gigatoken.from_tiktoken(file.name, pretokenizer="gpt2")  # without special tokens
 
     def encode(text: str) -> np.ndarray:
         if is_disputed(text):
             return exact(text)
         if not hasattr(local, "gigatoken"):
-            local.gigatoken = Gigatoken.from_json(description)
+            local.gigatoken = build()  # one a thread: it serves one at a time
         return local.gigatoken.encode(text)
 
     return encode
