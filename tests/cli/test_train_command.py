@@ -155,3 +155,12 @@ def test_changed_data_are_not_resumed(text, capsys):
     assert "runs/my/data" in capsys.readouterr().err
     text.unlink()  # the tokens alone are enough
     assert main(["train", "runs/my", "--resume", "--steps", "4"]) == 0
+
+
+def test_a_text_that_does_not_fit_leaves_nothing_behind_and_can_be_mended(text, capsys):
+    whole = text.read_text(encoding="utf-8")
+    text.write_text("a few words", encoding="utf-8")
+    assert main(["train", "my.txt", *TINY]) == 1
+    assert not Path("runs/my").exists()
+    text.write_text(whole, encoding="utf-8")
+    assert main(["train", "my.txt", *TINY, "--steps", "1"]) == 0

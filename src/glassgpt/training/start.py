@@ -5,6 +5,7 @@ runs/<name>/{config.toml, data/, metrics.jsonl, loss.svg, checkpoints/step-00000
 
 from __future__ import annotations
 
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -41,7 +42,13 @@ def start(
         before = RunConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
         if before.data != config.data:
             raise ValueError(f"[data] is not what {path} says: resume with the same, or start another run")
-    run = Run(config, *tokenize(config.data, directory / "data", report))
+    is_new = not directory.exists()
+    try:
+        run = Run(config, *tokenize(config.data, directory / "data", report))
+    except (ValueError, FileNotFoundError):
+        if is_new:  # what does not fit together leaves nothing behind; a kill leaves what it had prepared
+            shutil.rmtree(directory, ignore_errors=True)
+        raise
     path.write_text(config.toml(), encoding="utf-8")
     return run
 
