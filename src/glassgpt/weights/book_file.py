@@ -98,7 +98,9 @@ def _config(path: Path, theirs: LazyTensors) -> ModelConfig:
     """The configuration, untied, by the settings beside the file or else by the shapes."""
     if (settings := path.with_suffix(".json")).is_file():
         with naming(settings):
-            return ModelConfig.from_book(read_json(settings, MAX_SETTINGS_BYTES))
+            if not isinstance(book := read_json(settings, MAX_SETTINGS_BYTES), dict):
+                raise ValueError(f"it holds a {type(book).__name__}, expected the book's dictionary")
+            return ModelConfig.from_book(book)
     token, position = theirs.blank["tok_emb.weight"].shape, theirs.blank["pos_emb.weight"].shape
     num_layers = sum(map(bool, map(_QUERY.fullmatch, theirs)))
     if len(token) != 2 or (num_heads := HEADS.get((token[1], num_layers))) is None:

@@ -12,6 +12,7 @@ import torch
 
 from glassgpt.model.config import ModelConfig
 from glassgpt.model.gpt import GPT
+from glassgpt.model.skeleton import skeleton
 from glassgpt.tokenizer.strict_json import read_json
 from glassgpt.tokenizer.tokenizer import Tokenizer
 from glassgpt.weights.files import chunks, open_tensors
@@ -81,8 +82,7 @@ def load_model(directory: Path, dtype: torch.dtype | None = torch.float32) -> GP
         FileNotFoundError: the directory holds no weights.
     """
     config, tensors = load_config(directory), open_weights(directory)
-    with torch.device("meta"):
-        model = GPT(config)
+    model = skeleton(config)
     model.load_state_dict({name: tensor.contiguous() for name, tensor in tensors.to(dtype).items()}, assign=True)
     return model.eval()
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from glassgpt.model.config import ModelConfig
 from glassgpt.model.gpt import GPT
+from glassgpt.model.skeleton import skeleton
 from glassgpt.tokenizer.tokenizer import Tokenizer
 from glassgpt.weights.lazy import LazyTensors
 from glassgpt.weights.translate import with_qkv_bias
@@ -60,8 +61,7 @@ class Opened:
 
     def build(self, dtype: torch.dtype | None = torch.float32) -> GPT:
         """The model itself, in evaluation mode, its weights as ``dtype`` (None: as stored)."""
-        with torch.device("meta"):
-            model = GPT(self.config)
+        model = skeleton(self.config)
         state = {name: tensor.contiguous() for name, tensor in self.tensors.to(dtype).items()}
         model.load_state_dict(state, assign=True)
         return model.eval()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from glassgpt.model.config import ModelConfig
-from glassgpt.model.gpt import GPT
+from glassgpt.model.skeleton import skeleton
 from glassgpt.weights.lazy import LazyTensors
 from glassgpt.weights.names import Foreign
 
@@ -77,8 +77,7 @@ def without_qkv_bias(ours: LazyTensors, config: ModelConfig) -> LazyTensors:
 
 def blank(config: ModelConfig) -> dict[str, Tensor]:
     """The state dict of ``GPT(config)`` without storage."""
-    with torch.device("meta"):
-        first = GPT(config.model_copy(update={"num_layers": 1})).state_dict()
+    first = skeleton(config.model_copy(update={"num_layers": 1})).state_dict()
     state: dict[str, Tensor] = {}
     block = {name: tensor for name, tensor in first.items() if name.startswith("blocks.0.")}
     for name, tensor in first.items():
