@@ -32,20 +32,20 @@ def _conv1d(name: str) -> Foreign:
     return Foreign((name,), lambda theirs, _: theirs[0].T, lambda ours, _: [ours.T])
 
 
-def _by_part(rows: Tensor, config: ModelConfig) -> Tensor:
+def by_part(rows: Tensor, config: ModelConfig) -> Tensor:
     """qkv rows ordered (head, q|k|v, dim), as in our model, reordered (q|k|v, head, dim)."""
     return rows.unflatten(0, (config.num_heads, 3, config.head_dim)).transpose(0, 1).flatten(0, 2)
 
 
-def _by_head(rows: Tensor, config: ModelConfig) -> Tensor:
-    """The inverse of ``_by_part``."""
+def by_head(rows: Tensor, config: ModelConfig) -> Tensor:
+    """The inverse of ``by_part``."""
     return rows.unflatten(0, (3, config.num_heads, config.head_dim)).transpose(0, 1).flatten(0, 2)
 
 
 def _qkv(name: str) -> Foreign:
     """One tensor whose rows are ordered (q|k|v, head, dim)."""
     return Foreign(
-        (name,), lambda theirs, config: _by_head(theirs[0], config), lambda ours, config: [_by_part(ours, config)]
+        (name,), lambda theirs, config: by_head(theirs[0], config), lambda ours, config: [by_part(ours, config)]
     )
 
 
@@ -57,8 +57,8 @@ HUGGING_FACE: dict[str, Foreign] = {
     "blocks.{}.attention_norm.bias": _same("transformer.h.{}.ln_1.bias"),
     "blocks.{}.attention.qkv.weight": Foreign(
         ("transformer.h.{}.attn.c_attn.weight",),
-        lambda theirs, config: _by_head(theirs[0].T, config),
-        lambda ours, config: [_by_part(ours, config).T],
+        lambda theirs, config: by_head(theirs[0].T, config),
+        lambda ours, config: [by_part(ours, config).T],
     ),
     "blocks.{}.attention.qkv.bias": _qkv("transformer.h.{}.attn.c_attn.bias"),
     "blocks.{}.attention.out.weight": _conv1d("transformer.h.{}.attn.c_proj.weight"),
@@ -97,8 +97,8 @@ OPENAI: dict[str, Foreign] = {
     "blocks.{}.attention_norm.bias": _same("model/h{}/ln_1/b"),
     "blocks.{}.attention.qkv.weight": Foreign(
         ("model/h{}/attn/c_attn/w",),
-        lambda theirs, config: _by_head(theirs[0][0].T, config),
-        lambda ours, config: [_by_part(ours, config).T[None]],
+        lambda theirs, config: by_head(theirs[0][0].T, config),
+        lambda ours, config: [by_part(ours, config).T[None]],
     ),
     "blocks.{}.attention.qkv.bias": _qkv("model/h{}/attn/c_attn/b"),
     "blocks.{}.attention.out.weight": _width1("model/h{}/attn/c_proj/w"),
@@ -117,8 +117,8 @@ OPENAI: dict[str, Foreign] = {
 def _three(part: str) -> Foreign:
     return Foreign(
         tuple(f"trf_blocks.{{}}.att.W_{name}.{part}" for name in ("query", "key", "value")),
-        lambda theirs, config: _by_head(torch.cat(theirs), config),
-        lambda ours, config: list(_by_part(ours, config).chunk(3)),
+        lambda theirs, config: by_head(torch.cat(theirs), config),
+        lambda ours, config: list(by_part(ours, config).chunk(3)),
     )
 
 
