@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from glassgpt.cli.main import main
+from glassgpt.data.prepare import prepare
 from glassgpt.training.metrics import METRICS, VARYING, read
 from glassgpt.weights.checkpoint import Checkpoint
 from glassgpt.weights.directory import load_config
@@ -59,6 +60,14 @@ def test_the_checkpoint_opens_in_transformers():
     ids = tokenizer("ROMEO:", return_tensors="pt").input_ids
     assert tokenizer.decode(ids[0]) == "ROMEO:"
     assert model(ids).logits.shape[-1] == 300
+
+
+def test_prepared_tokens_are_used_as_they_are():
+    prepare(["my.txt"], "tokens", 300, val_fraction=0.1)
+    shape = TINY[: TINY.index("--data.vocab-size")]
+    assert main(["train", "tokens", *shape, "--steps", "2", "--evaluation.windows", "2"]) == 0
+    assert load_config(Path("runs/tokens/checkpoints/step-00000002")).vocab_size == 300
+    assert not Path("runs/tokens/data").exists()
 
 
 def test_options_override_the_file():

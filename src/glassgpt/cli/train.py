@@ -34,7 +34,7 @@ def train(
     Any value of a TOML file is also an option, such as --steps 500; docs/training.md lists them.
 
     Args:
-        arguments: Texts (.txt, .jsonl, .parquet), a TOML file, or a run directory to resume.
+        arguments: Texts (.txt, .jsonl, .parquet), prepared tokens, a TOML file, or a run directory to resume.
         resume: Continue from the newest checkpoint, bit for bit.
         allow: A value that may differ from the checkpoint's, such as seed; may be given several times.
         json: Print the result as JSON.
@@ -79,11 +79,13 @@ def for_texts(paths: list[Path]) -> dict[str, Any]:
     if not paths:
         return {}
     from glassgpt.data.documents import find
+    from glassgpt.training.start import is_tokenized
 
+    found = {"name": paths[0].name.split(".")[0], "data.sources": [str(path) for path in paths]}
+    if is_tokenized(paths[0]):
+        return found
     num_bytes = sum(path.stat().st_size for path in find(paths))
-    vocab_size = 2 ** min(14, max(9, (num_bytes // 1000).bit_length() - 1))
-    name = paths[0].name.split(".")[0]
-    return {"name": name, "data.sources": [str(path) for path in paths], "data.vocab_size": vocab_size}
+    return found | {"data.vocab_size": 2 ** min(14, max(9, (num_bytes // 1000).bit_length() - 1))}
 
 
 def run(config: RunConfig, directory: Path, resume: bool = False, allow: Collection[str] = ()) -> int:

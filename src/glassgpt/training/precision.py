@@ -21,13 +21,14 @@ class WorkingCopy:
         is_same = dtype == master.token_embedding.weight.dtype
         self.model = master if is_same else copy.deepcopy(master).to(dtype)
         self.pairs = [] if is_same else list(zip(master.parameters(), self.model.parameters(), strict=True))
+        self.sums = [torch.empty_like(parameter) for parameter, _ in self.pairs]  # kept: new memory costs a CPU time
 
     def collect(self) -> None:
         """Adds the copy's gradients to the master's and clears them."""
-        for master, working in self.pairs:
+        for (master, working), gradients in zip(self.pairs, self.sums, strict=True):
             assert working.grad is not None
             if master.grad is None:
-                master.grad = working.grad.to(master.dtype)
+                master.grad = gradients.copy_(working.grad)
             else:
                 master.grad += working.grad
             working.grad = None

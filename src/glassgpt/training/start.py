@@ -49,6 +49,7 @@ def start(
         if is_new:  # what does not fit together leaves nothing behind; a kill leaves what it had prepared
             shutil.rmtree(directory, ignore_errors=True)
         raise
+    directory.mkdir(parents=True, exist_ok=True)
     path.write_text(config.toml(), encoding="utf-8")
     return run
 
