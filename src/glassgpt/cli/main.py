@@ -37,6 +37,10 @@ COMMANDS: dict[str, list[tuple[str, str, str]]] = {
         ("plot", "glassgpt.cli.plot:plot", "draw the loss curves of runs"),
         ("plan", "glassgpt.cli.plan:plan", "show what a model takes: parameters, memory, FLOPs, time"),
     ],
+    "Formats": [
+        ("convert", "glassgpt.cli.convert:convert", "turn a model into another format, and prove it is the same"),
+        ("compare", "glassgpt.cli.compare:compare", "find where two models part first, and why"),
+    ],
     "Trust": [
         ("torture", "glassgpt.cli.torture:torture", "kill and damage training runs on purpose, on your own disk"),
     ],

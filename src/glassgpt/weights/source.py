@@ -45,6 +45,12 @@ def find(source: str | Path) -> Path:
     )
 
 
+def locate(source: str | Path) -> Path:
+    """The file or directory, of whatever format, that ``source`` means: what is there, or else what ``find`` finds."""
+    path = Path(source)
+    return path if path.exists() and not (path / "checkpoints").is_dir() else find(source)
+
+
 def _newest_checkpoint(run: Path) -> Path:
     from glassgpt.weights.checkpoint import newest
 
