@@ -9,7 +9,8 @@ import transformers
 
 from glassgpt.model.gpt import GPT
 from glassgpt.weights.directory import load_config, load_model, load_tokenizer, save_model
-from glassgpt.weights.hugging_face import config_from_json, from_hugging_face, to_hugging_face
+from glassgpt.weights.hugging_face import from_hugging_face, to_hugging_face
+from glassgpt.weights.hugging_face_config import config_from_json
 
 TOKENS = torch.arange(50).view(2, 25) * 5
 

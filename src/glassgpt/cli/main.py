@@ -40,6 +40,7 @@ COMMANDS: dict[str, list[tuple[str, str, str]]] = {
     "Formats": [
         ("convert", "glassgpt.cli.convert:convert", "turn a model into another format, and prove it is the same"),
         ("compare", "glassgpt.cli.compare:compare", "find where two models part first, and why"),
+        ("info", "glassgpt.cli.info:info", "show what a stored model is, without loading it"),
     ],
     "Trust": [
         ("torture", "glassgpt.cli.torture:torture", "kill and damage training runs on purpose, on your own disk"),

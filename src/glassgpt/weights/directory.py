@@ -16,7 +16,8 @@ from glassgpt.model.skeleton import skeleton
 from glassgpt.tokenizer.strict_json import read_json
 from glassgpt.tokenizer.tokenizer import Tokenizer
 from glassgpt.weights.files import chunks, open_tensors
-from glassgpt.weights.hugging_face import config_from_json, config_to_json, from_hugging_face, to_hugging_face
+from glassgpt.weights.hugging_face import from_hugging_face, to_hugging_face
+from glassgpt.weights.hugging_face_config import config_from_json, config_to_json
 from glassgpt.weights.lazy import LazyTensors
 from glassgpt.weights.torch_files import TorchFile
 from glassgpt.weights.untrusted import naming

@@ -8,7 +8,7 @@ import torch
 
 from glassgpt.weights.directory import files_of, load_config, load_settings, load_tokenizer, open_weights
 from glassgpt.weights.formats import Format, Opened, dtype_named, dtypes
-from glassgpt.weights.hugging_face import config_to_json
+from glassgpt.weights.hugging_face_config import config_to_json
 
 
 def recognizes(path: Path) -> bool:

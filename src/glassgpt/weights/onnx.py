@@ -21,7 +21,7 @@ from torch import Tensor
 from glassgpt.tokenizer.tokenizer import Tokenizer
 from glassgpt.weights.directory import load_config
 from glassgpt.weights.formats import Format, Opened, dtypes
-from glassgpt.weights.hugging_face import config_to_json
+from glassgpt.weights.hugging_face_config import config_to_json
 from glassgpt.weights.lazy import LazyTensors
 from glassgpt.weights.onnx_graph import INPUTS, OUTPUTS, exported
 from glassgpt.weights.translate import blank, check

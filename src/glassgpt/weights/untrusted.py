@@ -11,18 +11,21 @@ from contextlib import contextmanager
 from itertools import pairwise
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from pydantic import ValidationError
-from torch import Tensor
 
 from glassgpt.model.config import ModelConfig
-from glassgpt.weights.lazy import LazyTensors
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from glassgpt.weights.lazy import LazyTensors
 
 MAX_TENSORS = 20_000
 MAX_DIMS = 8
-FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+FLOATS = ("float32", "float16", "bfloat16", "float64")
 
 _NAME = re.compile(r"(?!.*(\.\.|//))[A-Za-z0-9._-][A-Za-z0-9._/-]{0,255}(?<!/)")
 
@@ -66,6 +69,8 @@ class RawFile:
 
 def tensor_of(content: bytearray, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     """These bytes as a tensor, without copying them."""
+    import torch  # here: whoever reads headers only need not wait for it
+
     return torch.frombuffer(content, dtype=dtype).reshape(tuple(shape))
 
 
@@ -122,5 +127,5 @@ def check_disjoint(extents: Iterable[tuple[int, int, str]]) -> None:
 def check_floats(tensors: LazyTensors) -> None:
     """Raises ValueError for a tensor that does not hold numbers a model computes with."""
     for name, tensor in tensors.blank.items():
-        if tensor.dtype not in FLOATS:
-            raise ValueError(f"{name} is stored as {str(tensor.dtype)[6:]}: expected floating point")
+        if (dtype := str(tensor.dtype).removeprefix("torch.")) not in FLOATS:
+            raise ValueError(f"{name} is stored as {dtype}: expected floating point")
