@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from glassgpt.cli.main import main
-from glassgpt.inspection.passport import passport, size_name
+from glassgpt.inspection.passport import origin, passport, size_name
 from glassgpt.model.config import SIZES, ModelConfig
+from glassgpt.training.torture.savers import COMMITTING
 from glassgpt.weights.conversion import convert
 from glassgpt.weights.directory import save_model
 
@@ -46,6 +47,12 @@ def test_every_format_and_where_it_was_converted_from(source, tiny, tmp_path, fo
 def test_the_published_sizes_are_known_by_their_shape():
     assert {size_name(ModelConfig.named(name)) for name in SIZES} == set(SIZES)
     assert size_name(ModelConfig(emb_dim=48, num_heads=3)) is None
+
+
+def test_a_checkpoint_tells_of_its_training(tmp_path):
+    found = origin(COMMITTING.prepare(tmp_path / "run" / "checkpoints") / "step-00000002")
+    assert found is not None
+    assert (found["kind"], found["step"]) == ("training", 2)
 
 
 def test_no_weights_and_no_torch_are_needed(source):
