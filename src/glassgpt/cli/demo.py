@@ -49,9 +49,9 @@ def demo(
         if code := train.run(config, directory, resume=True):
             return code
     train.show(directory)
-    generate(str(directory), PROMPT, seed=seed)
+    generate(str(directory), PROMPT, seed=seed, overflow="slide")
     print(f"""
-the same again     glassgpt generate {directory} "{PROMPT}" --seed {seed}
+the same again     glassgpt generate {directory} "{PROMPT}" --seed {seed} --overflow slide
 something else     glassgpt generate {directory} "JULIET:"
 your own text      glassgpt train my.txt""")
     return 0
