@@ -16,6 +16,7 @@ from torch import Tensor
 from glassgpt.model.config import ModelConfig
 from glassgpt.tokenizer.tokenizer import Tokenizer
 from glassgpt.tokenizer.vocabulary import ENDOFTEXT, spell
+from glassgpt.weights.export_extra import package
 from glassgpt.weights.formats import Format, Opened
 from glassgpt.weights.gguf_header import KINDS, Entry, Kind, read_header
 from glassgpt.weights.gguf_keys import QKV_BIAS, config_from, tokenizer_from
@@ -76,20 +77,20 @@ def write(opened: Opened, path: Path, dtype: str | None) -> None:
         ValueError: the model came without a tokenizer.
         ImportError: the ``gguf`` package is not installed.
     """
-    package = _package()
+    gguf = package("gguf")
     if (tokenizer := opened.tokenizer) is None:
         raise ValueError("a GGUF file holds a tokenizer, this model came without one: name it (--tokenizer)")
     opened = opened.with_tokenizer(tokenizer)
     config, (kind, file_type) = opened.config, DTYPES[dtype or "float32"]
     theirs = write_lazily(GGUF, with_qkv_bias(opened.tensors, config), config)
     kinds = {name: _kind(name, tensor, kind, config) for name, tensor in theirs.blank.items()}
-    with closing(package.GGUFWriter(path, "gpt2")) as writer:
+    with closing(gguf.GGUFWriter(path, "gpt2")) as writer:
         _add_config(writer, config, path.stem)
-        writer.add_file_type(package.LlamaFileType[file_type])
-        writer.add_quantization_version(package.GGML_QUANT_VERSION)
+        writer.add_file_type(gguf.LlamaFileType[file_type])
+        writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
         _add_tokenizer(writer, tokenizer)
         for name, tensor in theirs.blank.items():
-            stored = package.GGMLQuantizationType[kinds[name].name]
+            stored = gguf.GGMLQuantizationType[kinds[name].name]
             size = tensor.numel() // kinds[name].elements * kinds[name].bytes
             writer.add_tensor_info(name, tensor.shape, torch.float32, size, stored)
         writer.write_header_to_file()
@@ -114,17 +115,17 @@ def _store(tensor: Tensor, kind: Kind) -> Any:
     if kind.name in _PLAIN:
         plain = tensor.to(_PLAIN[kind.name]).contiguous()
         return plain.view(torch.uint8).numpy() if plain.dtype == torch.bfloat16 else plain.numpy()
-    package = _package()
-    return package.quants.quantize(tensor.float().contiguous().numpy(), package.GGMLQuantizationType[kind.name])
+    gguf = package("gguf")
+    return gguf.quants.quantize(tensor.float().contiguous().numpy(), gguf.GGMLQuantizationType[kind.name])
 
 
 def _load(file: RawFile, entry: Entry) -> Tensor:
     """The inverse of ``_store``."""
     if dtype := _PLAIN.get(entry.kind.name):
         return file.tensor(entry.offset, entry.shape, dtype)
-    package = _package()
+    gguf = package("gguf")
     blocks = tensor_of(file.read(entry.offset, entry.bytes), (prod(entry.shape[:-1]), -1), torch.uint8).numpy()
-    numbers = package.quants.dequantize(blocks, package.GGMLQuantizationType[entry.kind.name])
+    numbers = gguf.quants.dequantize(blocks, gguf.GGMLQuantizationType[entry.kind.name])
     return torch.from_numpy(numbers).reshape(entry.shape)
 
 
@@ -151,14 +152,6 @@ def _add_tokenizer(writer: Any, tokenizer: Tokenizer) -> None:
     writer.add_bos_token_id(tokenizer.eot)
     writer.add_eos_token_id(tokenizer.eot)
     writer.add_add_bos_token(False)
-
-
-def _package() -> Any:
-    try:
-        import gguf
-    except ImportError as error:
-        raise ImportError(f"{error.name} is missing: pip install 'glassgpt[export]'") from error
-    return gguf
 
 
 FORMAT = Format("gguf", "llama.cpp's single file", recognizes, read, write, tuple(DTYPES))

@@ -10,7 +10,6 @@ B batch, T new tokens, P past tokens, L layers, H heads, D head_dim, V vocabular
 from __future__ import annotations
 
 import json
-from importlib import import_module
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from glassgpt.tokenizer.tokenizer import Tokenizer
 from glassgpt.weights.directory import load_config
+from glassgpt.weights.export_extra import package
 from glassgpt.weights.formats import Format, Opened, dtypes
 from glassgpt.weights.hugging_face_config import config_to_json
 from glassgpt.weights.lazy import LazyTensors
@@ -42,7 +42,7 @@ def write(opened: Opened, path: Path, dtype: str | None) -> None:
     Raises:
         ImportError: a package of the export extra is not installed.
     """
-    _package("onnxscript")
+    package("onnxscript")
     config, tokenizer = opened.config, opened.tokenizer
     graph = exported(opened.build())
     path.mkdir()
@@ -61,7 +61,7 @@ class Session:
     """
 
     def __init__(self, path: Path):
-        onnxruntime = _package("onnxruntime")
+        onnxruntime = package("onnxruntime")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         self.config = load_config(path)
@@ -103,7 +103,7 @@ def read(path: Path) -> Opened:
 
 def _weights(path: Path) -> dict[str, Any]:
     """What the graph says of its weights, by our names."""
-    onnx = _package("onnx")
+    onnx = package("onnx")
     from google.protobuf.message import DecodeError
 
     if (size := path.stat().st_size) > MAX_GRAPH_BYTES:
@@ -135,13 +135,6 @@ def _place(weight: Any, end: int) -> tuple[int, int]:
     if (offset := int(entries.get("offset", 0))) + size > end and entries:
         raise ValueError(f"{weight.name} would end at byte {offset + size:,} of {end:,}: {WEIGHTS} was cut off")
     return offset, size if entries else 0
-
-
-def _package(name: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise ImportError(f"{error.name} is missing: pip install 'glassgpt[export]'") from error
 
 
 FORMAT = Format("onnx", "ONNX with a cache, for onnxruntime", recognizes, read, write)
