@@ -111,8 +111,10 @@ def _last(run: Path) -> Checkpoint:
 
 
 def _state(content: bytes) -> dict[str, object]:
-    # The name of a run is random, and the length of its log depends on how many digits its speed has.
-    return {name: value for name, value in json.loads(content).items() if name not in ("run_id", "log_bytes")}
+    # The name of a run is random, and the length of its log depends on how many digits its speed has. An interrupt can
+    # put the last evaluation off until after the last save.
+    differing = ("run_id", "log_bytes", "evaluated")
+    return {name: value for name, value in json.loads(content).items() if name not in differing}
 
 
 def _metrics(run: Path) -> list[dict[str, object]]:

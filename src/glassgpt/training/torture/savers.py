@@ -24,7 +24,7 @@ from glassgpt.training.storage import Storage, write_file
 from glassgpt.training.torture.faulty import Watched, leave_out
 from glassgpt.weights.checkpoint import newest
 
-LATER = 99
+LATER = 10**6  # a step that no trial reaches
 ONE_SLOT = "checkpoint.safetensors"
 
 
@@ -99,7 +99,7 @@ def resume_overwritten(directory: Path) -> int:
         data = (directory / ONE_SLOT).read_bytes()
     except FileNotFoundError:
         raise ValueError("no checkpoint is left") from None
-    for step in range(1, LATER + 1):
+    for step in (1, 2, 3, 4, LATER):
         if data == _one_file(step):
             return step
     raise ValueError("the only checkpoint cannot be read")
