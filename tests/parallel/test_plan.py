@@ -18,7 +18,7 @@ from glassgpt.training.loss import NextTokenLoss
 
 LAYERS = 3
 CONFIG = ModelConfig(vocab_size=257, context_length=16, emb_dim=24, num_heads=2, num_layers=LAYERS)
-GATHERS = {"c10d::_allgather_base_": 2 * LAYERS + 1}  # a block's weights twice, those outside the blocks once
+GATHERS = {"c10d::_allgather_base_": 2 * (LAYERS + 1)}  # weights travel for the forward and for the backward pass
 SCATTERS = {"c10d::_reduce_scatter_base_": LAYERS + 1}
 
 

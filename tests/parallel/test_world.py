@@ -63,7 +63,7 @@ def talk(world: World) -> dict[str, Any]:
         "max": world.max(10 * world.rank),
         "any": [world.any(False), world.any(world.rank == 2)],
         "from_main": world.from_main({"rank": world.rank, "text": "é" * 1000}),
-        "broadcast": world.broadcast(number.clone()).tolist(),
+        "broadcast": world.broadcast(world.rank + torch.arange(6).view(3, 2).T).tolist(),
         "own": number.tolist(),
     }
 
@@ -77,5 +77,5 @@ def test_ranks_agree():
         "max": 20,
         "any": [False, True],
         "from_main": {"rank": 0, "text": "é" * 1000},
-        "broadcast": [0.0, 1.0],
+        "broadcast": [[0, 2, 4], [1, 3, 5]],
     }  # fmt: skip

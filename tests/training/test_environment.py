@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from glassgpt.parallel.world import World
 from glassgpt.training.environment import REFUSED, WARNED, compare, env_facts
 from glassgpt.training.torture.savers import facts
 from glassgpt.weights.manifest import Manifest, build
@@ -8,7 +9,7 @@ from glassgpt.weights.manifest import Manifest, build
 
 @pytest.fixture
 def now() -> dict:
-    return facts() | {"env": env_facts(torch.device("cpu"), torch.float32, compiled=False)}
+    return facts() | {"env": env_facts(torch.device("cpu"), torch.float32, compiled=False, world=World())}
 
 
 @pytest.fixture

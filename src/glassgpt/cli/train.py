@@ -13,6 +13,7 @@ from glassgpt.cli.options import UsageError, console, print_json, progress
 from glassgpt.cli.settings import resolve, split
 
 if TYPE_CHECKING:
+    from glassgpt.parallel.world import World
     from glassgpt.training.config import RunConfig
     from glassgpt.training.hooks import Event
 
@@ -23,6 +24,7 @@ def train(
     *arguments: Annotated[str, Parameter(allow_leading_hyphen=True)],
     resume: bool = False,
     allow: tuple[str, ...] = (),
+    processes: Annotated[int, Parameter(name=["--processes", "--gpus"])] = 1,
     json: bool = False,
 ) -> int:
     """Train a model on a text, or as a TOML file says; the result is a run directory in runs/.
@@ -37,13 +39,22 @@ def train(
         arguments: Texts (.txt, .jsonl, .parquet), prepared tokens, a TOML file, or a run directory to resume.
         resume: Continue from the newest checkpoint, bit for bit.
         allow: A value that may differ from the checkpoint's, such as seed; may be given several times.
+        processes: Train in so many processes on this machine, one a GPU; torchrun -m glassgpt train does on several.
         json: Print the result as JSON.
     """
+    from glassgpt.parallel.world import World
     from glassgpt.training.config import RunConfig
 
     named, overrides = split(RunConfig, arguments)
     config, directory = choose([Path(name) for name in named], overrides)
+    if processes > 1:
+        from glassgpt.parallel.launch import launch
+
+        options = [*(["--resume"] * resume), *(["--json"] * json), *(f"--allow={field}" for field in allow)]
+        return launch(["-m", "glassgpt", "train", *arguments, *options], processes)
     code = run(config, directory, resume, allow)
+    if not World.from_environment().is_main:
+        return code
     if json:
         from glassgpt.inspection.curves import summary
 
@@ -90,22 +101,43 @@ def for_texts(paths: list[Path]) -> dict[str, Any]:
 
 def run(config: RunConfig, directory: Path, resume: bool = False, allow: Collection[str] = ()) -> int:
     """Trains, showing on stderr how it goes, and leaves a picture in the directory; returns the exit code."""
+    from glassgpt.parallel.world import OtherRankFailed, World
+    from glassgpt.training.run import find_device
+
+    world, parallel = World.from_environment(), config.parallel
+    try:
+        with world.joined(find_device(config.device), parallel.start_timeout, parallel.timeout):
+            return (lead if world.is_main else follow)(world, config, directory, resume, allow)
+    except FloatingPointError as error:
+        if world.is_main:
+            print(f"glassgpt: error: {error}", file=sys.stderr)
+        return NON_FINITE
+    except OtherRankFailed:
+        return 1
+
+
+def lead(world: World, config: RunConfig, directory: Path, resume: bool, allow: Collection[str]) -> int:
+    """What the main rank does, which alone shows anything."""
     from glassgpt.training import loop
     from glassgpt.training.start import start
 
     log = console(stderr=True)
     with progress("reading", 1.0) as update:
-        run = start(config, directory, resume, lambda done, total, text: update(done / total))
+        run = start(config, directory, resume, lambda done, total, text: update(done / total), world)
     log.print(f"[dim]{run}[/]")
     with progress("training", config.steps) as update:
-        try:
-            code = loop.train(run, directory, [Status(update)], resume, allow)
-        except FloatingPointError as error:
-            print(f"glassgpt: error: {error}", file=sys.stderr)
-            return NON_FINITE
+        code = loop.train(run, directory, [Status(update)], resume, allow)
     if code:
         log.print(f"stopped, and saved what was learnt; to go on: glassgpt train {directory} --resume", markup=False)
     return code
+
+
+def follow(world: World, config: RunConfig, directory: Path, resume: bool, allow: Collection[str]) -> int:
+    """What every other rank does."""
+    from glassgpt.training import loop
+    from glassgpt.training.start import start
+
+    return loop.train(start(config, directory, resume, world=world), directory, (), resume, allow)
 
 
 class Status:

@@ -27,6 +27,13 @@ class ParallelConfig(BaseModel):
             raise ValueError(f"tensor {self.tensor} does not go with data 'ddp': choose data 'fsdp'")
         return self
 
+    def __str__(self) -> str:
+        return self.data if self.tensor == 1 else f"{self.data}, tensor {self.tensor}"
+
+    def is_divided(self, size: int) -> bool:
+        """Whether each rank of a world of ``size`` holds only its part of the model."""
+        return size > 1 and self.data == "fsdp"
+
     def replicas(self, size: int) -> int:
         """How many groups of ``tensor`` ranks a world of ``size`` has; each computes rows of its own.
 

@@ -5,6 +5,7 @@ what the command does.
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import sys
 from collections.abc import Sequence
@@ -31,6 +32,7 @@ def launch(arguments: Sequence[str], processes: int) -> int:
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
         max_restarts=0,
+        run_id=secrets.token_hex(8),
     )
     try:
         elastic_launch(config, sys.executable)(*arguments)

@@ -34,17 +34,16 @@ def parallelize(
         ValueError: the ranks or the heads cannot be divided as ``config`` says.
     """
     config.replicas(world.size)
-    if world.size == 1:
-        return objective
-    if config.data == "ddp":
-        return DistributedDataParallel(objective, gradient_as_bucket_view=True)
+    if not config.is_divided(world.size):
+        return objective if world.size == 1 else DistributedDataParallel(objective, gradient_as_bucket_view=True)
     model, mesh = objective.model, world.mesh(config.tensor)
     assert isinstance(model, GPT)
     if config.tensor > 1:
         split(model, objective, mesh["tensor"])
     policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
     for module in (*model.blocks, objective):
-        fully_shard(module, mesh=mesh["data"], mp_policy=policy)
+        # Also the outermost: parameters are parts whenever the model rests, even after an evaluation.
+        fully_shard(module, mesh=mesh["data"], mp_policy=policy, reshard_after_forward=True)
     return objective
 
 

@@ -49,7 +49,7 @@ class World:
         self.start_timeout = timedelta(seconds=300)
         self.timeout = timedelta(seconds=120)
         self._groups: list[dist.ProcessGroup] = []
-        self._control: dist.ProcessGroup | None = None
+        self._control: Any = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -77,6 +77,11 @@ class World:
         """Whether this rank is the one that prints and writes."""
         return self.rank == 0
 
+    @property
+    def backend(self) -> str | None:
+        """What carries the collectives of the device; nothing if there are none."""
+        return dist.get_default_backend_for_device(self.device) if self.size > 1 else None
+
     @contextmanager
     def joined(self, device: torch.device, start_timeout: float = 300.0, timeout: float = 120.0) -> Iterator[Self]:
         """Connects the ranks while the block runs; each computes on a ``device`` of its own.
@@ -95,7 +100,7 @@ class World:
         self.start_timeout, self.timeout = timedelta(seconds=start_timeout), timedelta(seconds=timeout)
         kind = self.device.type
         # Flags and files go through gloo, so that asking for one never waits for the accelerator.
-        backend = "gloo" if kind == "cpu" else f"cpu:gloo,{kind}:{dist.get_default_backend_for_device(kind)}"
+        backend = "gloo" if kind == "cpu" else f"cpu:gloo,{kind}:{self.backend}"
         dist.init_process_group(backend, timeout=self.start_timeout, world_size=self.size, rank=self.rank)
         assert dist.group.WORLD is not None
         self._groups = [dist.group.WORLD]
@@ -134,7 +139,7 @@ class World:
         """The sum over all ranks, on every rank."""
         if self.size == 1:
             return x
-        total = x.detach().clone()
+        total = x.detach().clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total)
         return total
 
@@ -155,9 +160,11 @@ class World:
         return bool(self.max(flag))
 
     def broadcast(self, x: Tensor) -> Tensor:
-        """What the main rank has in ``x``; the others' is overwritten."""
-        if self.size > 1:
-            dist.broadcast(x, 0)
+        """What the main rank has in ``x``; the others pass anything of its shape and dtype."""
+        if self.size == 1:
+            return x
+        x = x.contiguous()  # of a transposed tensor the bytes would arrive, in another order
+        dist.broadcast(x, 0)
         return x
 
     def barrier(self) -> None:

@@ -11,6 +11,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from glassgpt.model.config import ModelConfig
+from glassgpt.parallel.config import ParallelConfig
 
 
 class Section(BaseModel):
@@ -108,6 +109,13 @@ class RunConfig(Section):
     schedule: ScheduleConfig = ScheduleConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
+    parallel: ParallelConfig = ParallelConfig()
+
+    @model_validator(mode="after")
+    def _muon_sees_whole_matrices(self) -> RunConfig:
+        if self.optimizer.name == "muon" and self.parallel.data == "fsdp":
+            raise ValueError("optimizer.name muon needs whole matrices: choose adamw, or parallel.data ddp")
+        return self
 
     @model_validator(mode="after")
     def _batch_divides(self) -> RunConfig:

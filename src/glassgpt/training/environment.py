@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 import glassgpt
+from glassgpt.parallel.world import World
 from glassgpt.weights.manifest import Manifest
 
 # Resuming with one of these changed is another run, not the same one.
@@ -24,7 +25,9 @@ WARNED = (
 )  # fmt: skip
 
 
-def env_facts(device: torch.device, dtype: torch.dtype, compiled: bool) -> dict[str, str | int | bool | None]:
+def env_facts(
+    device: torch.device, dtype: torch.dtype, compiled: bool, world: World
+) -> dict[str, str | int | bool | None]:
     """The ``env`` of a manifest: versions, threads and the switches that decide the last bits of a result."""
     return {
         "glassgpt": glassgpt.__version__,
@@ -33,8 +36,8 @@ def env_facts(device: torch.device, dtype: torch.dtype, compiled: bool) -> dict[
         "os": platform.platform(),
         "threads": torch.get_num_threads(),
         "interop_threads": torch.get_num_interop_threads(),
-        "world_size": 1,
-        "backend": None,
+        "world_size": world.size,
+        "backend": world.backend,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "dtype": str(dtype).removeprefix("torch."),

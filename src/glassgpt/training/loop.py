@@ -7,22 +7,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import torch
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from glassgpt.data.batches import Ahead, Batch, fixed_batches
 from glassgpt.model.keys import key
+from glassgpt.parallel.conduct import on_main
+from glassgpt.parallel.finite import first_not_finite
+from glassgpt.parallel.gradients import clip, total_norm
+from glassgpt.parallel.plan import micro_step
 from glassgpt.training.checkpoint import Checkpoints
-from glassgpt.training.environment import compare
 from glassgpt.training.hooks import Evaluation, Event, Hook, Saved, Update
 from glassgpt.training.interrupt import Interrupt
 from glassgpt.training.metrics import MetricsLog
 from glassgpt.training.run import Run
 from glassgpt.training.schedule import learning_rate
-from glassgpt.training.state import Progress, checkpoint_facts, checkpoint_files, restore
+from glassgpt.training.state import Progress, restore, save
 from glassgpt.training.throughput import Throughput
 from glassgpt.training.validation import measure
 
@@ -45,28 +47,33 @@ def train(
         OSError: a checkpoint could not be written; earlier ones are intact.
     """
     config = run.config
-    keep, keep_every = config.checkpoint.keep, config.checkpoint.keep_every
-    with Interrupt() as interrupt, Checkpoints(directory / "checkpoints", keep, keep_every) as checkpoints:
-        checkpoints.preflight(sum(p.nbytes for p in run.model.parameters()) + run.optimizer.num_bytes)
-        progress = Progress()
-        if resume and (checkpoint := checkpoints.newest()):
-            progress = restore(run, checkpoint)
-            for change in compare(checkpoint.manifest, checkpoint_facts(run, progress), allow):
-                logger.warning(change)
-        with MetricsLog(directory, progress.log_bytes) as metrics, closing(Ahead(run.batches.at)) as batches:
-            training = Training(run, progress, interrupt, checkpoints, metrics, hooks)
-            while True:
-                if training.is_due(config.evaluation.every):
-                    training.evaluate()
-                if training.is_due(config.checkpoint.every) or interrupt:
-                    training.save()
-                if progress.step == config.steps or interrupt:
-                    return interrupt.exit_code
-                training.update(batches.at(progress.step))
+    checkpoints = Checkpoints(directory / "checkpoints", config.checkpoint.keep, config.checkpoint.keep_every)
+    with ExitStack() as stack:
+        interrupt = stack.enter_context(Interrupt())
+
+        def claim() -> None:
+            stack.enter_context(checkpoints)
+            checkpoints.preflight(sum(p.nbytes for p in run.model.parameters()) + run.optimizer.num_bytes)
+
+        on_main(run.world, claim)
+        progress = restore(run, checkpoints, allow) if resume else Progress()
+        metrics = stack.enter_context(MetricsLog(directory, progress.log_bytes)) if run.world.is_main else None
+        batches = stack.enter_context(closing(Ahead(run.batches.at)))
+        training = Training(run, progress, interrupt, checkpoints, metrics, hooks)
+        while True:
+            if training.is_due(config.evaluation.every):
+                training.evaluate()
+            code = training.stop_code()
+            if training.is_due(config.checkpoint.every) or code:
+                training.save()
+            if progress.step == config.steps or code:
+                return code
+            training.update(batches.at(progress.step))
 
 
 class Training:
-    """A run under way. An interrupt cuts evaluations and updates short, and leaves no trace of them."""
+    """A run under way. An interrupt cuts evaluations and updates short, and leaves no trace of them. The main rank
+    alone has ``metrics`` and tells hooks."""
 
     def __init__(
         self,
@@ -74,7 +81,7 @@ class Training:
         progress: Progress,
         interrupt: Interrupt,
         checkpoints: Checkpoints,
-        metrics: MetricsLog,
+        metrics: MetricsLog | None,
         hooks: Sequence[Hook],
     ):
         self.run = run
@@ -82,7 +89,7 @@ class Training:
         self.interrupt = interrupt
         self.checkpoints = checkpoints
         self.metrics = metrics
-        self.hooks = [metrics, *hooks]
+        self.hooks = [metrics, *hooks] if metrics else []
         self.saved = progress.step
         self.throughput = Throughput()
 
@@ -91,6 +98,10 @@ class Training:
         step = self.progress.step
         return step > 0 and (step % every == 0 or step == self.run.config.steps)
 
+    def stop_code(self) -> int:
+        """The exit code of an interrupt that reached any rank, or 0; all ranks must ask together."""
+        return self.run.world.max(self.interrupt.exit_code)
+
     def update(self, batch: Batch) -> None:
         """Learns from one global batch.
 
@@ -98,29 +109,33 @@ class Training:
             FloatingPointError: the loss or the gradient is not finite.
         """
         run, config, step = self.run, self.run.config, self.progress.step
+        run.world.doing = f"step {step + 1}"
         self.throughput.start()
         # F.dropout takes no generator, so the default one is set to what this step's masks shall be.
-        torch.manual_seed(key("dropout", 1, config.seed, step, 0))
+        torch.manual_seed(key("dropout", 1, config.seed, step, run.replica))
         loss = torch.zeros((), device=run.device)
-        for rows in zip(*(part.split(config.rows) for part in batch), strict=True):
-            if self.interrupt:
+        for number, rows in enumerate(zip(*(part.split(run.rows) for part in batch), strict=True), 1):
+            if self.stop_code():
                 run.model.zero_grad()
                 return
             tokens, targets = (part.to(run.device) for part in rows)
-            share = run.objective(tokens, targets) * (targets.numel() / run.tokens_per_step)
-            share.backward()
+            with micro_step(run.objective, is_last=number == run.accumulation):
+                share = run.objective(tokens, targets) * (targets.numel() / batch[1].numel())
+                share.backward()
             run.working.collect()
             loss += share.detach()
 
+        loss = run.world.mean(loss)
         parameters = list(run.model.parameters())
-        grad_norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
+        grad_norm = total_norm(parameters, run.world)
         if not (loss + grad_norm).isfinite():
             raise FloatingPointError(describe_failure(run, step, loss.item()))
-        clip_grads_with_norm_(parameters, config.optimizer.clip, grad_norm)
+        clip(parameters, config.optimizer.clip, grad_norm)
         lr = learning_rate(step, config.steps, config.optimizer.lr, config.schedule)
         run.optimizer.step(lr)
         run.working.refresh()
         run.model.zero_grad()
+        run.world.hurry()
         self.progress.step = step + 1
         self.progress.loss, self.progress.grad_norm = loss.item(), grad_norm.item()
         self.throughput.stop(run.tokens_per_step)
@@ -141,8 +156,9 @@ class Training:
         run, step = self.run, self.progress.step
         if step == self.progress.evaluated:
             return
-        windows = fixed_batches(run.held_out, run.context_length, run.config.rows, run.config.evaluation.windows)
-        measured = measure(run.objective, windows, run.bytes_per_token, stop=lambda: bool(self.interrupt))
+        run.world.doing = f"the evaluation after step {step}"
+        windows = fixed_batches(run.held_out, run.context_length, run.rows, run.config.evaluation.windows)
+        measured = measure(run.objective, windows, run.bytes_per_token, stop=lambda: self.stop_code() > 0)
         if measured is not None:
             self.progress.evaluated = step
             self.tell(Evaluation(step, step * run.tokens_per_step, *measured))
@@ -154,11 +170,13 @@ class Training:
             FloatingPointError: a weight is not finite.
             OSError: the checkpoint could not be written.
         """
-        run, progress = self.run, self.progress
+        progress = self.progress
         if progress.step == self.saved:
             return
-        progress.log_bytes = self.metrics.sync()
-        path = self.checkpoints.commit(progress.step, checkpoint_files(run, progress), checkpoint_facts(run, progress))
+        self.run.world.doing = f"the checkpoint of step {progress.step}"
+        if self.metrics:
+            progress.log_bytes = self.metrics.sync()
+        path = save(self.run, progress, self.checkpoints)
         self.saved = progress.step
         self.tell(Saved(progress.step, path))
 
@@ -169,8 +187,8 @@ class Training:
 
 def describe_failure(run: Run, step: int, loss: float) -> str:
     """What is known about an update that is not finite, for whoever has to find out why."""
-    gradients = ((name, parameter.grad) for name, parameter in run.model.named_parameters())
-    bad = next((name for name, grad in gradients if grad is not None and not grad.isfinite().all()), "none")
+    gradients = {name: parameter.grad for name, parameter in run.model.named_parameters() if parameter.grad is not None}
+    bad = first_not_finite(gradients, run.world) or "none"
     windows = ", ".join(map(str, run.batches.indices(step, 0, run.config.batch_size)))
     return (
         f"step {step + 1} is not finite and was not applied: loss {loss}, first bad gradient {bad}, windows {windows} "

@@ -58,24 +58,36 @@ class Optimizer:
             for moment in share.moments
         }
 
+    def blank(self) -> dict[str, Tensor]:
+        """Memory for what ``tensors`` returns after the first step."""
+        return {
+            f"{name}.{moment}": torch.empty_like(parameter, requires_grad=False)
+            for share in self.shares
+            for name, parameter in share.parameters.items()
+            for moment in share.moments
+        }
+
+    def check(self, tensors: Mapping[str, Tensor]) -> None:
+        """Raises ValueError if a moment is missing or has another shape than its parameter."""
+        for name, moment in self.blank().items():
+            if name not in tensors or tensors[name].shape != moment.shape:
+                raise ValueError(
+                    f"the optimizer state has no {name} of shape {tuple(moment.shape)}: "
+                    "resume with the model and the optimizer.name that the run began with"
+                )
+
     def restore(self, tensors: Mapping[str, Tensor], updates: int) -> None:
-        """Takes over the state another optimizer of the same kind had after ``updates`` steps.
+        """Takes over, as its own, the state another optimizer of the same kind had after ``updates`` steps.
 
         Raises:
             ValueError: a moment is missing or has another shape than its parameter.
         """
+        self.check(tensors)
         for share in self.shares:
             for name, parameter in share.parameters.items():
-                state = {"step": torch.tensor(float(updates), device=parameter.device)}
-                for moment in share.moments:
-                    value = tensors.get(f"{name}.{moment}")
-                    if value is None or value.shape != parameter.shape:
-                        raise ValueError(
-                            f"the optimizer state has no {name}.{moment} of shape {tuple(parameter.shape)}: "
-                            "resume with the model and the optimizer.name that the run began with"
-                        )
-                    state[moment] = value.to(parameter.device, copy=True)
-                share.optimizer.state[parameter] = state
+                step = torch.tensor(float(updates), device=parameter.device)
+                moments = {moment: tensors[f"{name}.{moment}"] for moment in share.moments}
+                share.optimizer.state[parameter] = {"step": step, **moments}
         self.updates = updates
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import nn
@@ -11,6 +12,10 @@ from glassgpt.data.batches import Batches
 from glassgpt.data.shards import Shards
 from glassgpt.kernels import onednn
 from glassgpt.model.gpt import GPT, initialize
+from glassgpt.parallel.plan import parallelize
+from glassgpt.parallel.precision import InPrecision
+from glassgpt.parallel.whole import WholeParameters
+from glassgpt.parallel.world import World
 from glassgpt.tokenizer.tokenizer import Tokenizer
 from glassgpt.training.config import RunConfig
 from glassgpt.training.loss import NextTokenLoss
@@ -22,15 +27,17 @@ from glassgpt.training.validation import bytes_per_token
 class Run:
     """All that a step needs, built from a configuration, a tokenizer and a directory of shards.
 
-    ``model`` holds the float32 weights, which learn; ``objective`` computes with a working copy of them.
+    ``model`` holds the float32 weights, which learn; ``objective`` computes with them, on all ranks of ``world``. The
+    ranks with one ``replica`` number see the same ``rows`` windows at once.
 
     Raises:
-        ValueError: tokens, tokenizer, context and batch do not fit each other, or the device is not there.
+        ValueError: tokens, tokenizer, context, batch and world do not fit each other, or the device is not there.
     """
 
-    def __init__(self, config: RunConfig, tokenizer: Tokenizer, shards: Path):
+    def __init__(self, config: RunConfig, tokenizer: Tokenizer, shards: Path, world: World | None = None):
         self.config = config
         self.tokenizer = tokenizer
+        self.world = world = world or World()
         self.device = find_device(config.device)
         self.dtype = getattr(torch, config.precision)
 
@@ -38,23 +45,55 @@ class Run:
         check_vocabulary(self.train, tokenizer)
         self.bytes_per_token = bytes_per_token(tokenizer, self.device)
 
-        self.model = initialize(GPT(config.model.build_config(tokenizer.vocab_size)), config.seed).to(self.device)
-        if config.model.zero_residual:
-            zero_residual(self.model)
+        with torch.device("meta"):  # no rank need hold the whole model
+            self.model = GPT(config.model.build_config(tokenizer.vocab_size))
         self.context_length = self.model.config.context_length
-        accumulation = config.batch_size // config.rows
+        self.num_replicas = config.parallel.replicas(world.size)
+        self.replica = world.rank // config.parallel.tensor
+        self.rows = min(config.rows, config.batch_size // self.num_replicas)
         self.batches = Batches(
-            self.train, self.context_length, config.batch_size, config.seed, accumulation=accumulation
-        )
+            self.train, self.context_length, config.batch_size, config.seed,
+            self.num_replicas, self.replica, self.accumulation,
+        )  # fmt: skip
 
-        self.working = WorkingCopy(self.model, self.dtype)
-        if config.compile:
-            for block in self.working.model.blocks:
-                block.compile()
-        elif self.device.type == "cpu" and onednn.is_available():
-            onednn.use_onednn(self.working.model)
-        self.objective: nn.Module = NextTokenLoss(self.working.model)
+        self.working = WorkingCopy(self.model, torch.float32)  # the model itself: ranks cast what they compute with
+        if config.parallel.is_divided(world.size):
+            self.compile()
+            self.objective = parallelize(NextTokenLoss(self.model), world, config.parallel, self.dtype)
+            self.fill_model()
+        else:
+            self.fill_model()
+            if world.size == 1:
+                self.working = WorkingCopy(self.model, self.dtype)
+            self.compile()
+            objective: nn.Module = NextTokenLoss(self.working.model)
+            if world.size > 1 and self.dtype != torch.float32:
+                objective = InPrecision(objective, self.dtype)
+            self.objective = parallelize(objective, world, config.parallel)
         self.optimizer = Optimizer(self.model, config.optimizer)
+
+    def fill_model(self) -> None:
+        """Gives the model memory and its first weights."""
+        self.model.to_empty(device=self.device)
+        initialize(cast(GPT, WholeParameters(self.model)), self.config.seed)
+        if self.config.model.zero_residual:
+            zero_residual(self.model)
+
+    def compile(self) -> None:
+        """Makes the model that computes fast: compiled, or with oneDNN's products where the CPU holds it whole."""
+        model = self.working.model
+        if self.config.compile:
+            for block in model.blocks:
+                block.compile()
+        elif (
+            self.device.type == "cpu" and onednn.is_available() and not self.config.parallel.is_divided(self.world.size)
+        ):
+            onednn.use_onednn(model)
+
+    @property
+    def accumulation(self) -> int:
+        """Micro-batches that one replica computes in a step."""
+        return self.config.batch_size // (self.num_replicas * self.rows)
 
     @property
     def tokens_per_step(self) -> int:
@@ -64,9 +103,10 @@ class Run:
         """What was chosen, in one line."""
         config = self.config
         compiled = "compiled" if config.compile else "no compile"
-        micro = f" in parts of {config.rows}" if config.rows < config.batch_size else ""
+        micro = f" in parts of {self.rows}" if self.rows < config.batch_size else ""
+        ranks = f"{self.world.size} x {self.device.type}, {config.parallel}" if self.world.size > 1 else self.device
         return (
-            f"{self.device}, {config.precision}, {compiled}, batch {config.batch_size} x {self.context_length}{micro}, "
+            f"{ranks}, {config.precision}, {compiled}, batch {config.batch_size} x {self.context_length}{micro}, "
             f"{config.optimizer.name}, {self.model.config.num_parameters:,} parameters, "
             f"{self.train.num_tokens:,} tokens of {self.tokenizer.vocab_size:,} kinds"
         )

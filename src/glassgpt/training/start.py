@@ -11,6 +11,8 @@ from pathlib import Path
 
 from glassgpt.data.manifest import MANIFEST
 from glassgpt.data.prepare import Report, prepare
+from glassgpt.parallel.conduct import on_main
+from glassgpt.parallel.world import World
 from glassgpt.tokenizer.gpt2 import gpt2
 from glassgpt.tokenizer.tokenizer import Tokenizer
 from glassgpt.training.config import DataConfig, RunConfig
@@ -24,6 +26,7 @@ def start(
     directory: Path,
     resume: bool = False,
     report: Report = lambda done, total, text: None,
+    world: World | None = None,
 ) -> Run:
     """The run of ``config`` in ``directory``, ready for its first or its next step. ``report`` hears of the text being
     prepared: bytes done, bytes in all, bytes of text.
@@ -33,39 +36,52 @@ def start(
         FileNotFoundError: a source is not there.
         ValueError: text, tokenizer, context and batch do not fit each other, or the data of a resumed run changed.
     """
-    path = directory / CONFIG
-    if path.exists():
-        if not resume:
-            raise FileExistsError(
-                f"{directory} holds a run: continue it with --resume, or choose another directory with --name"
-            )
-        before = RunConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-        if before.data != config.data:
-            raise ValueError(f"[data] is not what {path} says: resume with the same, or start another run")
+    world = world or World()
     is_new = not directory.exists()
+
+    def claim() -> str:
+        check(config, directory, resume)
+        return str(find_shards(config.data, directory / "data", report))
+
     try:
-        run = Run(config, *tokenize(config.data, directory / "data", report))
+        shards = Path(on_main(world, claim))
+        beside = Tokenizer.load(shards) if (shards / "tokenizer.json").exists() else None
+        run = Run(config, beside or find_tokenizer(config.data.tokenizer), shards, world)
     except (ValueError, FileNotFoundError):
-        if is_new:  # what does not fit together leaves nothing behind; a kill leaves what it had prepared
+        if is_new and world.is_main:  # what does not fit together leaves nothing behind, a kill what it had prepared
             shutil.rmtree(directory, ignore_errors=True)
         raise
-    directory.mkdir(parents=True, exist_ok=True)
-    path.write_text(config.toml(), encoding="utf-8")
+    if world.is_main:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / CONFIG).write_text(config.toml(), encoding="utf-8")
     return run
 
 
-def tokenize(config: DataConfig, directory: Path, report: Report) -> tuple[Tokenizer, Path]:
-    """The tokenizer and the directory of shards: what was named as the source, or is now made of the sources."""
+def check(config: RunConfig, directory: Path, resume: bool) -> None:
+    """Raises FileExistsError or ValueError if ``directory`` holds a run that this is not the continuation of."""
+    path = directory / CONFIG
+    if not path.exists():
+        return
+    if not resume:
+        raise FileExistsError(
+            f"{directory} holds a run: continue it with --resume, or choose another directory with --name"
+        )
+    before = RunConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    if before.data != config.data:
+        raise ValueError(f"[data] is not what {path} says: resume with the same, or start another run")
+
+
+def find_shards(config: DataConfig, directory: Path, report: Report) -> Path:
+    """The directory of shards: what was named as the source, or what is now made of the sources."""
     if not config.sources:
         raise ValueError("data.sources is empty: name a text, such as my.txt")
     [*others, source] = map(Path, config.sources)
     if not others and is_tokenized(source):
-        beside = Tokenizer.load(source) if (source / "tokenizer.json").exists() else None
-        return beside or find_tokenizer(config.tokenizer), source
+        return source
     if not (directory / MANIFEST).exists() or all(Path(source).exists() for source in config.sources):
         vocabulary = config.vocab_size or find_tokenizer(config.tokenizer)
         prepare(config.sources, directory, vocabulary, config.field, config.validation, report=report)
-    return Tokenizer.load(directory), directory
+    return directory
 
 
 def is_tokenized(source: Path) -> bool:

@@ -8,21 +8,29 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load
+from torch import Tensor
 
 from glassgpt.data.order import ORDER_VERSION
-from glassgpt.training.environment import env_facts
+from glassgpt.parallel.conduct import on_main
+from glassgpt.parallel.finite import first_not_finite
+from glassgpt.parallel.whole import fill, gather
+from glassgpt.training.checkpoint import Checkpoints
+from glassgpt.training.environment import compare, env_facts
 from glassgpt.training.run import Run
-from glassgpt.weights.checkpoint import Checkpoint
-from glassgpt.weights.directory import model_files
+from glassgpt.weights.directory import files_of
 from glassgpt.weights.files import chunks
 from glassgpt.weights.hugging_face import from_hugging_face
+from glassgpt.weights.lazy import LazyTensors
+
+logger = logging.getLogger(__name__)
 
 OPTIMIZER, STATE, CONFIG = "training/optimizer.safetensors", "training/state.json", "training/config.toml"
 
@@ -40,22 +48,28 @@ class Progress:
     run_id: str = field(default_factory=lambda: secrets.token_hex(8))
 
 
-def checkpoint_files(run: Run, progress: Progress) -> dict[str, Iterable[bytes | memoryview]]:
-    """File name -> content of a checkpoint.
+def save(run: Run, progress: Progress, checkpoints: Checkpoints) -> Path:
+    """Commits what the run has learnt: its main rank writes, the others hand over their parts.
 
     Raises:
         FloatingPointError: a weight is not finite, so this state must not replace an earlier one.
+        OSError: the checkpoint could not be written.
     """
-    for name, parameter in run.model.named_parameters():
-        if not parameter.isfinite().all():
-            raise FloatingPointError(f"step {progress.step}: {name} is not finite, nothing was saved")
-    state = asdict(progress) | {"updates": run.optimizer.updates}
-    return {
-        **model_files(run.model, run.tokenizer),
-        OPTIMIZER: chunks(run.optimizer.tensors()),
-        STATE: [json.dumps(state, allow_nan=False).encode()],
-        CONFIG: [run.config.toml().encode()],
-    }
+    parameters, moments = dict(run.model.named_parameters()), run.optimizer.tensors()
+    if name := first_not_finite(parameters, run.world):
+        raise FloatingPointError(f"step {progress.step}: {name} is not finite, nothing was saved")
+
+    def commit(fetch: Callable[[str], Tensor]) -> str:
+        state = asdict(progress) | {"updates": run.optimizer.updates}
+        files: dict[str, Iterable[bytes | memoryview]] = {
+            **files_of(run.model.config, LazyTensors(parameters, fetch), run.tokenizer),
+            OPTIMIZER: chunks(LazyTensors(moments, fetch)),
+            STATE: [json.dumps(state, allow_nan=False).encode()],
+            CONFIG: [run.config.toml().encode()],
+        }
+        return str(checkpoints.commit(progress.step, files, checkpoint_facts(run, progress)))
+
+    return Path(gather(run.world, parameters | moments, commit))
 
 
 def checkpoint_facts(run: Run, progress: Progress) -> dict[str, Any]:
@@ -76,27 +90,44 @@ def checkpoint_facts(run: Run, progress: Progress) -> dict[str, Any]:
         },
         "batch": {
             "global": config.batch_size,
-            "micro": config.rows,
-            "accumulation": config.batch_size // config.rows,
+            "micro": run.rows,
+            "accumulation": run.accumulation,
             "n_ctx": run.context_length,
         },
         "config_sha256": hashlib.sha256(run.model.config.model_dump_json().encode()).hexdigest(),
-        "env": env_facts(run.device, run.dtype, config.compile),
+        "env": env_facts(run.device, run.dtype, config.compile, run.world),
     }
 
 
-def restore(run: Run, checkpoint: Checkpoint) -> Progress:
-    """Gives the run the weights, moments and counters of a checkpoint; all bytes are verified before they are parsed.
+def restore(run: Run, checkpoints: Checkpoints, allow: Collection[str] = ()) -> Progress:
+    """Gives the run the weights, moments and counters of its newest checkpoint, if it has one.
+
+    Its main rank reads, and verifies all bytes before it parses them; every rank gets its parts.
 
     Raises:
-        ValueError: the checkpoint is damaged, or of another model or optimizer.
+        ValueError: the checkpoint is damaged, of another model or optimizer, or of a run that differs in more than the
+            fields named in ``allow``.
     """
-    weights: dict[str, torch.Tensor] = {}
-    for name in checkpoint.manifest.files:
-        if name.endswith(".safetensors") and name != OPTIMIZER:
-            weights |= load(checkpoint.read(name))
-    run.model.load_state_dict(from_hugging_face(weights, run.model.config))
+    found: dict[str, Tensor] = {}
+
+    def read() -> dict[str, Any] | None:
+        if (checkpoint := checkpoints.newest()) is None:
+            return None
+        weights: dict[str, Tensor] = {}
+        for name in checkpoint.manifest.files:
+            if name.endswith(".safetensors") and name != OPTIMIZER:
+                weights |= load(checkpoint.read(name))
+        moments = load(checkpoint.read(OPTIMIZER))
+        found.update({**from_hugging_face(weights, run.model.config), **moments})
+        run.optimizer.check(moments)
+        for change in compare(checkpoint.manifest, checkpoint_facts(run, Progress()), allow):
+            logger.warning(change)
+        return json.loads(checkpoint.read(STATE))
+
+    if (state := on_main(run.world, read)) is None:
+        return Progress()
+    moments = run.optimizer.blank()
+    fill(run.world, {**dict(run.model.named_parameters()), **moments}, found.__getitem__)
     run.working.refresh()
-    state = json.loads(checkpoint.read(STATE))
-    run.optimizer.restore(load(checkpoint.read(OPTIMIZER)), state.pop("updates"))
+    run.optimizer.restore(moments, state.pop("updates"))
     return Progress(**state)
