@@ -1,0 +1,160 @@
+"""All blocks of a GPT in one call of the compiled library, for a few new tokens over the cache: generation on the CPU.
+
+PyTorch takes some 150 small operations a token, which cost as much time as reading the weights once these are
+quantized. The twin is ``GPT.hidden``, which also does what does not fit: prompts, gradients, another attention, hooks.
+
+B sequences, T new tokens, C emb_dim
+"""
+
+from __future__ import annotations
+
+import ctypes
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from glassgpt.kernels.compiled import library
+from glassgpt.kernels.few_rows import FewRows, Matrix
+from glassgpt.model.attention import attend
+from glassgpt.model.cache import Cache, LayerCache
+from glassgpt.model.gpt import GPT, MLP, Attention, Block
+
+MOST_ROWS = 8
+
+
+def use_fused_blocks(model: GPT) -> None:
+    """Lets generation go through the library a whole model at a time. Its linear layers must be made for it."""
+    model.hidden = FusedHidden(model)  # pyrefly: ignore[bad-assignment] - takes the method's place
+
+
+class FusedHidden:
+    """``GPT.hidden`` of a model, with all blocks in one call where that is possible.
+
+    Looks at the model when it meets a cache: what changes in the model later is seen with the next cache.
+    """
+
+    def __init__(self, model: GPT):
+        self.model = model
+        self._prepared: WeakKeyDictionary[Cache, Prepared] = WeakKeyDictionary()
+
+    def __call__(self, tokens: Tensor, cache: Cache | None = None) -> Tensor:
+        model = self.model
+        if cache is None or tokens.numel() > MOST_ROWS or model.training or torch.is_grad_enabled():
+            return GPT.hidden(model, tokens, cache)
+        prepared = self._prepared.get(cache)
+        if prepared is None or prepared.is_stale(cache):
+            prepared = self._prepared[cache] = Prepared(model, cache)
+        if not prepared.fits:
+            return GPT.hidden(model, tokens, cache)
+        x = model.token_embedding(tokens) + model.position_embedding(cache.begin(tokens.shape[1]))  # (B, T, C)
+        prepared.run(x, cache)
+        cache.end(tokens.shape[1])
+        return model.final_norm(x)
+
+    def __reduce__(self) -> tuple[type[FusedHidden], tuple[GPT]]:
+        return FusedHidden, (self.model,)  # a copy prepares itself
+
+
+class Prepared:
+    """A model and a cache as the library sees them; ``fits`` says whether it can compute them."""
+
+    def __init__(self, model: GPT, cache: Cache):
+        self.first = cache.layers[0].k
+        self.fits = fits(model, cache)
+        if not self.fits:
+            return
+        # Storages, not tensors: the memory must stay, even if a parameter is given other contents.
+        self.kept = [tensor.untyped_storage() for tensor in (*model.parameters(), *model.buffers())]
+        blocks = [block for block in model.blocks if isinstance(block, Block)]
+        self.blocks = (BlockPointers * len(blocks))(*map(pointers, blocks))
+        addresses = ctypes.c_void_p * len(cache.layers)
+        keys = addresses(*(layer.k.data_ptr() for layer in cache.layers))
+        values = addresses(*(layer.v.data_ptr() for layer in cache.layers))
+        self.cache = CachePointers(keys, values, *self.first.stride()[:3])
+
+    def is_stale(self, cache: Cache) -> bool:
+        """Whether the cache has moved since, as it does when rows are dropped."""
+        return cache.layers[0].k is not self.first
+
+    def run(self, x: Tensor, cache: Cache) -> None:
+        """Sends x (B, T, C) through all blocks, in place, and appends keys and values to the cache."""
+        B, T, _ = x.shape
+        lengths = (ctypes.c_int64 * B)(*cache.lengths)
+        blocks, places, num_threads = self.blocks, ctypes.byref(self.cache), torch.get_num_threads()
+        lib = library()
+        assert lib is not None
+        lib.glassgpt_blocks(blocks, len(blocks), x.data_ptr(), B, T, places, lengths, num_threads)
+
+
+def fits(model: GPT, cache: Cache) -> bool:
+    """Whether the library computes what the model would, and nobody has asked to see what happens inside."""
+    return (
+        library() is not None
+        and type(cache) is Cache
+        and all(type(layer) is LayerCache and is_plain(layer.k) for layer in cache.layers)
+        and is_plain(model.position_embedding.weight)
+        and all(map(is_known, model.blocks))
+        and not any(module._forward_hooks or module._forward_pre_hooks for module in model.blocks.modules())
+    )
+
+
+def is_known(block: nn.Module) -> bool:
+    """Whether a block is made of the parts that the library computes."""
+    return (
+        type(block) is Block
+        and type(block.attention) is Attention
+        and block.attention.attend is attend
+        and type(block.mlp) is MLP
+        and all(type(norm) is nn.LayerNorm and is_plain(norm.weight) for norm in (block.attention_norm, block.mlp_norm))
+        and len(linears(block)) == 4
+    )
+
+
+def is_plain(tensor: Tensor) -> bool:
+    return tensor.dtype == torch.float32 and tensor.device.type == "cpu"
+
+
+def pointers(block: Block) -> BlockPointers:
+    """A block as the library sees it."""
+    attention, norms = block.attention, (block.attention_norm, block.mlp_norm)
+    return BlockPointers(
+        attention.qkv.out_features // (3 * attention.head_dim),
+        attention.head_dim,
+        block.attention_norm.eps,
+        *(NormPointers(norm.weight.data_ptr(), norm.bias.data_ptr()) for norm in norms),
+        *(Matrix(*linear.matrix()) for linear in linears(block)),
+    )
+
+
+def linears(block: Block) -> tuple[FewRows, ...]:
+    parts = block.attention.qkv, block.attention.out, block.mlp.up, block.mlp.down
+    return tuple(part for part in parts if isinstance(part, FewRows))
+
+
+class NormPointers(ctypes.Structure):
+    _fields_ = [("weight", ctypes.c_void_p), ("bias", ctypes.c_void_p)]
+
+
+class BlockPointers(ctypes.Structure):
+    _fields_ = [
+        ("num_heads", ctypes.c_int64),
+        ("head_dim", ctypes.c_int64),
+        ("eps", ctypes.c_double),
+        ("attention_norm", NormPointers),
+        ("mlp_norm", NormPointers),
+        ("qkv", Matrix),
+        ("out", Matrix),
+        ("up", Matrix),
+        ("down", Matrix),
+    ]
+
+
+class CachePointers(ctypes.Structure):
+    _fields_ = [
+        ("k", ctypes.POINTER(ctypes.c_void_p)),
+        ("v", ctypes.POINTER(ctypes.c_void_p)),
+        ("sequence", ctypes.c_int64),
+        ("head", ctypes.c_int64),
+        ("slot", ctypes.c_int64),
+    ]

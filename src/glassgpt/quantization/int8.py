@@ -1,0 +1,39 @@
+"""Matrices in eight bits: every row (an output) is integers from -127 to 127 times one float32 scale.
+
+O out, I in
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from glassgpt.kernels.few_rows import MatrixFields, Storage
+from glassgpt.model.gpt import GPT
+from glassgpt.quantization.matrix import QuantizedMatrix, quantize
+
+LARGEST = 127
+
+
+def quantize_int8(model: GPT) -> None:
+    """Makes the matrices of a finished model int8, a quarter of float32's size."""
+    quantize(model, Int8.of)
+
+
+class Int8(QuantizedMatrix):
+    """values (O, I) int8, scales (O,) float32."""
+
+    @classmethod
+    def of(cls, weight: Tensor) -> Int8:
+        """The nearest one to weight (O, I)."""
+        weight = weight.detach().float()
+        scales = weight.abs().amax(1).clamp(min=torch.finfo(torch.float32).tiny) / LARGEST
+        values = (weight / scales[:, None]).round_().to(torch.int8)
+        return cls(values, scales, *weight.shape)
+
+    def rows(self, ids: Tensor) -> Tensor:
+        return self.values[ids] * self.scales[ids, None]
+
+    def fields(self, bias: Tensor | None) -> MatrixFields:
+        values, scales = self.values.data_ptr(), self.scales.data_ptr()
+        return Storage.INT8, *self.values.shape, 0, values, scales, 0 if bias is None else bias.data_ptr()

@@ -1,0 +1,99 @@
+"""What quantized storages share: the layers of a model over them, and the swap. Knows no storage.
+
+O out, I in
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from glassgpt.kernels.few_rows import FewRows, MatrixFields
+from glassgpt.model.gpt import GPT
+
+
+class QuantizedMatrix(nn.Module):
+    """A weight matrix (O, I) of integers, ``values``, and what they are multiplied by, ``scales``."""
+
+    values: Tensor
+    scales: Tensor
+
+    def __init__(self, values: Tensor, scales: Tensor, out_features: int, in_features: int):
+        super().__init__()
+        self.out_features, self.in_features = out_features, in_features
+        self.register_buffer("values", values)
+        self.register_buffer("scales", scales)
+
+    @abstractmethod
+    def rows(self, ids: Tensor) -> Tensor:
+        """The rows of these ids (...) as numbers, (..., I) in float32."""
+
+    @abstractmethod
+    def fields(self, bias: Tensor | None) -> MatrixFields:
+        """The matrix as the compiled library sees it."""
+
+    def dense(self) -> Tensor:
+        """The whole matrix as numbers, (O, I) in float32."""
+        return self.rows(torch.arange(self.out_features, device=self.values.device))
+
+
+class QuantizedLinear(FewRows):
+    """A linear layer over a quantized matrix; its twin is ``F.linear`` with ``weight.dense()``."""
+
+    most = 8
+
+    def __init__(self, weight: QuantizedMatrix, bias: nn.Parameter | None = None):
+        super().__init__()
+        self.weight, self.bias = weight, bias
+
+    @property
+    def out_features(self) -> int:
+        return self.weight.out_features
+
+    def many(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight.dense(), self.bias)
+
+    def matrix(self) -> MatrixFields:
+        return self.weight.fields(self.bias)
+
+
+class QuantizedEmbedding(nn.Module):
+    """Rows of a quantized matrix by their ids."""
+
+    def __init__(self, weight: QuantizedMatrix):
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.weight.rows(ids)
+
+
+class QuantizedTiedHead(FewRows):
+    """The output layer of a tied model over the embedding's matrix; it owns nothing."""
+
+    def __init__(self, embedding: QuantizedEmbedding):
+        super().__init__()
+        self.embedding = (embedding,)  # in a tuple, so that the matrix is not registered a second time
+
+    def many(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.embedding[0].weight.dense())
+
+    def matrix(self) -> MatrixFields:
+        return self.embedding[0].weight.fields(None)
+
+
+@torch.no_grad()
+def quantize(model: GPT, store: Callable[[Tensor], QuantizedMatrix]) -> None:
+    """Stores every matrix of a model but the position embedding by ``store``, layer by layer; biases and norms stay."""
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.Linear):
+                setattr(parent, name, QuantizedLinear(store(child.weight), child.bias))
+    embedding = QuantizedEmbedding(store(model.token_embedding.weight))
+    model.token_embedding = embedding  # pyrefly: ignore[bad-assignment] - another module in its place
+    if not isinstance(model.head, QuantizedLinear):
+        model.head = QuantizedTiedHead(embedding)
