@@ -12,6 +12,8 @@ from glassgpt.generation.decoder import Decoder, Token
 from glassgpt.generation.sampling import SamplingParams
 from glassgpt.generation.stops import StopText
 from glassgpt.kernels import onednn
+from glassgpt.kernels.blocks import use_fused_blocks
+from glassgpt.kernels.few_rows import use_few_rows
 from glassgpt.model.gpt import GPT
 from glassgpt.tokenizer.tokenizer import Tokenizer
 from glassgpt.weights.directory import load_model, load_tokenizer, save_model
@@ -52,6 +54,8 @@ class LanguageModel:
         model = load_model(directory)
         if onednn.is_available():
             onednn.use_onednn(model)
+            use_few_rows(model)
+            use_fused_blocks(model)
         return cls(model, load_tokenizer(directory))
 
     def save(self, directory: str | Path) -> None:
