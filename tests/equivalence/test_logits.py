@@ -12,6 +12,9 @@ from torch import Tensor
 
 from glassgpt.book import GPTModel
 from glassgpt.kernels import onednn
+from glassgpt.kernels.blocks import use_fused_blocks
+from glassgpt.kernels.compiled import library
+from glassgpt.kernels.few_rows import use_few_rows
 from glassgpt.model.cache import Cache
 from glassgpt.model.config import ModelConfig
 from glassgpt.model.gpt import GPT, use_attention
@@ -64,6 +67,21 @@ def ragged(model: GPT, _: Path) -> Tensor:
     return torch.stack([torch.cat([start[0, :10], after[0, :14]]), torch.cat([start[1, :5], after[1]])])
 
 
+def ragged_steps(model: GPT, _: Path) -> Tensor:
+    """As ``ragged``, one token at a time after the first ten."""
+    cache = Cache(model.config, batch=2)
+    start = model(TOKENS[:, :10], cache)
+    cache.rewind([10, 5])
+    ahead, behind = [start[0, :10]], [start[1, :5]]
+    for step in range(14):
+        both = model(torch.stack([TOKENS[0, 10 + step], TOKENS[1, 5 + step]])[:, None], cache)
+        ahead.append(both[0])
+        behind.append(both[1])
+    cache.keep([1])
+    behind.append(model(TOKENS[1:, 19:], cache)[0])
+    return torch.stack([torch.cat(ahead), torch.cat(behind)])
+
+
 def each_row_alone(model: GPT, _: Path) -> Tensor:
     return torch.cat([model(row[None]) for row in TOKENS])
 
@@ -83,6 +101,19 @@ def explicit_attention(model: GPT, _: Path) -> Tensor:
 def oneDNN(model: GPT, _: Path) -> Tensor:
     onednn.use_onednn(model)
     return model(TOKENS)
+
+
+def own_kernels(reading: Way) -> Way:
+    """The compiled library for few rows and whole blocks, by one of the ways to read with a cache."""
+
+    def way(model: GPT, folder: Path) -> Tensor:
+        if library() is None:
+            pytest.skip("no compiler for the kernels")
+        use_few_rows(model)
+        use_fused_blocks(model)
+        return reading(model, folder)
+
+    return way
 
 
 def compiled(model: GPT, _: Path) -> Tensor:
@@ -121,9 +152,14 @@ WAYS: dict[str, tuple[Way, float]] = {
     "chunked prefill": (in_pieces(7, 7, 10), EXACT),
     "token by token": (in_pieces(*[1] * 24), EXACT),
     "ragged batch": (ragged, EXACT),
+    "ragged batch, step by step": (ragged_steps, EXACT),
     "each row alone": (each_row_alone, EXACT),
     "explicit attention": (explicit_attention, EXACT),
     "oneDNN": (oneDNN, EXACT),
+    "own kernels, prefill and decode": (own_kernels(in_pieces(20, 1, 1, 1, 1)), EXACT),
+    "own kernels, token by token": (own_kernels(in_pieces(*[1] * 24)), EXACT),
+    "own kernels, a few tokens at a time": (own_kernels(in_pieces(4, 3, 2, 1, 4, 4, 4, 2)), EXACT),
+    "own kernels, ragged": (own_kernels(ragged_steps), EXACT),
     "compiled": (compiled, EXACT),
     "saved and loaded": (saved_and_loaded, EXACT),
     "through transformers": (through_transformers, EXACT),
@@ -133,7 +169,7 @@ WAYS: dict[str, tuple[Way, float]] = {
 
 
 @pytest.mark.parametrize("name", WAYS)
-@torch.no_grad()
+@torch.inference_mode()
 def test_logits_equal_the_books(book, name, tmp_path):
     way, tolerance = WAYS[name]
     torch.testing.assert_close(way(ours(book), tmp_path), book(TOKENS), rtol=0, atol=tolerance)
