@@ -1,6 +1,6 @@
 import pytest
 
-from glassgpt.weights.crc32c import BLOCK, POLYNOMIAL, ROW, crc32c, masked
+from glassgpt.weights.crc32c import BLOCK, POLYNOMIAL, crc32c, masked
 
 
 def bitwise(data: bytes) -> int:
@@ -22,7 +22,7 @@ def test_published_values(data, crc):
     assert crc32c(data) == crc
 
 
-@pytest.mark.parametrize("length", [1, 3, 4, 5, ROW - 1, ROW, ROW + 1, 3 * ROW + 7, 9 * ROW])
+@pytest.mark.parametrize("length", [1, 3, 4, 5, 7, 8, 63, 64, 65, 1023, 1024, 1025, 3079, 9216])
 def test_any_length_agrees_with_the_definition(length):
     data = bytes(i * i % 251 for i in range(length))
     assert crc32c(data) == bitwise(data)

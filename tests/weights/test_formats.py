@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from glassgpt.model.gpt import GPT, initialize
+from glassgpt.training.torture.victim import Victim
 from glassgpt.weights.formats import FORMATS, Opened, format_named, open_model, recognize, write_model
 from glassgpt.weights.lazy import LazyTensors
 
@@ -102,17 +103,14 @@ def test_a_failed_write_leaves_nothing(model, bytes_tokenizer, tmp_path, name):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("at", [1, 5, 40])
 def test_a_killed_write_leaves_nothing_at_the_destination(model, bytes_tokenizer, tmp_path, name, at):
-    child = os.fork()
-    if child == 0:
+    def die(tensor: str, done: int, total: int) -> None:
+        if done == at:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-        def die(tensor: str, done: int, total: int) -> None:
-            if done == at:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        write_model(Opened.of(model, bytes_tokenizer), name, tmp_path / NAMES[name], progress=die)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert os.WTERMSIG(status) == signal.SIGKILL
+    victim = Victim(
+        lambda _: write_model(Opened.of(model, bytes_tokenizer), name, tmp_path / NAMES[name], progress=die)
+    )
+    assert victim.wait().code == -signal.SIGKILL
     assert not (tmp_path / NAMES[name]).exists()
     write_model(Opened.of(model, bytes_tokenizer), name, tmp_path / NAMES[name])
     assert open_model(tmp_path / NAMES[name]).config == model.config

@@ -106,7 +106,7 @@ ORDERED = b"ccollections\nOrderedDict\n"
         (b"K\x01.K\x02", "something left over"),
         (b"N" * 10_001, "its stack grows"),
         (b"(" * 65, "its stack grows"),
-        (b"]" + b"Na" * 300_000, "more than 524,288 instructions"),
+        (b"]" + b"Na" * 300_000, "more than 262,144 instructions"),
         (b"h\x05.", "is damaged at byte 0"),
         (b"X\xff\xff\xff\xffabc", "is damaged at byte 0"),
         (b"X\x02\x00\x00\x00\xff\xff.", "can't decode"),

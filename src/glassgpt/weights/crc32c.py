@@ -11,8 +11,8 @@ from functools import cache
 import numpy as np
 
 POLYNOMIAL = 0x82F63B78  # bits reversed
-ROW = 1024  # bytes
 BLOCK = 4 * 2**20  # bytes at a time, so that memory stays small
+BITS = np.arange(32, dtype=np.uint32)
 
 Words = np.ndarray  # of uint32
 
@@ -34,15 +34,15 @@ def crc32c(data: bytes | bytearray | memoryview) -> int:
 
 def _linear(block: np.ndarray) -> np.uint32:
     """The CRC of a block that starts from zero. Zeros in front of it change nothing then, so they fill its rows."""
-    rows = np.zeros(-(-len(block) // ROW) * ROW, np.uint8)
+    length = 4 << min(8, len(block).bit_length() // 2)  # of a row: few steps in a row, few rows to join
+    rows = np.zeros(-(-len(block) // length) * length, np.uint8)
     rows[len(rows) - len(block) :] = block
-    words = np.ascontiguousarray(rows.view("<u4").reshape(-1, ROW // 4).T)  # (words of a row, rows)
+    words = np.ascontiguousarray(rows.view("<u4").reshape(-1, length // 4).T)  # (words of a row, rows)
     low, high = _tables()
     crcs = np.zeros(words.shape[1], np.uint32)
     for word in words:
         crcs ^= word
         crcs = low[crcs & 0xFFFF] ^ high[crcs >> 16]
-    length = ROW
     while len(crcs) > 1:
         crcs = np.concatenate([np.zeros(len(crcs) % 2, np.uint32), crcs])
         crcs = _shift(crcs[0::2], length) ^ crcs[1::2]
@@ -66,17 +66,14 @@ def _zeros(crcs: Words, bits: int) -> Words:
 
 def _shift(crcs, length: int):
     """CRCs after ``length`` zero bytes: the images of their single bits, added up."""
-    shifted = np.zeros_like(crcs)
-    for bit, image in enumerate(_images(length)):
-        shifted = shifted ^ ((crcs >> np.uint32(bit) & np.uint32(1)) * image)
-    return shifted
+    return np.bitwise_xor.reduce((crcs[..., None] >> BITS & 1) * _images(length), axis=-1)
 
 
 @cache
 def _images(length: int) -> Words:
     """What ``length`` zero bytes make of each single bit, found by doubling."""
     if length == 0:
-        return np.uint32(1) << np.arange(32, dtype=np.uint32)
+        return np.uint32(1) << BITS
     if length % 2:
         return _zeros(_images(length - 1), 8)
     return _shift(_images(length // 2), length // 2)

@@ -15,7 +15,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 MAX_BYTES = 16 * 2**20
-MAX_STEPS = 2**19  # a checkpoint of GPT-2 XL with its optimizer takes 90,000
+MAX_STEPS = 2**18  # a checkpoint of GPT-2 XL with its optimizer takes 90,000
 MAX_STACK = 10_000
 MAX_MARKS = 64
 
@@ -90,7 +90,8 @@ class _Machine:
     def run(self) -> Any:
         for _ in range(MAX_STEPS):
             self.start = self.position
-            code = self.take(1)[0]
+            code = self.stream[self.position]
+            self.position += 1
             if code == ord("."):
                 if len(self.stack) != 1 or self.marks or self.position != len(self.stream):
                     raise ValueError("it ends with something left over")

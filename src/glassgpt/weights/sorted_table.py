@@ -105,11 +105,13 @@ def _check_order(items: list[Item]) -> None:
 def _blocks(items: Iterable[Item]) -> Iterator[Item]:
     """The items cut into blocks: the last key of each, and the block."""
     taken: list[Item] = []
-    for item in items:
-        taken.append(item)
-        if sum(len(key) + len(value) for key, value in taken) >= BLOCK_BYTES:
-            yield taken[-1][0], _packed(taken)
-            taken = []
+    size = 0
+    for key, value in items:
+        taken.append((key, value))
+        size += len(key) + len(value)
+        if size >= BLOCK_BYTES:
+            yield key, _packed(taken)
+            taken, size = [], 0
     if taken:
         yield taken[-1][0], _packed(taken)
 

@@ -140,7 +140,8 @@ def _located(file: RawFile, entry: _Listed, following: int) -> Entry:
     offset = entry.start + _LOCAL.size + name_size + extra_size
     numbers = (entry.crc, entry.size, entry.size)
     later = flags & _HAS_DESCRIPTOR and (crc, packed, size) == (0, 0, 0)
-    tail = file.read(offset + entry.size, following - offset - entry.size)
+    after = following - offset - entry.size
+    tail = file.read(following - after, after) if 0 <= after <= _DESCRIPTOR64.size else None
     if (
         (signature, flags, method, rest[:name_size]) != (b"PK\3\4", entry.flags, 0, entry.name)
         or not (later or (crc, packed, size) == numbers)
