@@ -6,6 +6,7 @@ Knows nothing of text, terminals or file formats.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -152,7 +153,11 @@ class Training:
         )
 
     def evaluate(self) -> None:
-        """Measures the held-out windows, unless that was done at this step."""
+        """Measures the held-out windows, unless that was done at this step.
+
+        Raises:
+            FloatingPointError: the loss is not finite, so a weight is not either.
+        """
         run, step = self.run, self.progress.step
         if step == self.progress.evaluated:
             return
@@ -160,6 +165,11 @@ class Training:
         windows = fixed_batches(run.held_out, run.context_length, run.rows, run.config.evaluation.windows)
         measured = measure(run.objective, windows, run.bytes_per_token, stop=lambda: self.stop_code() > 0)
         if measured is not None:
+            if not math.isfinite(measured[0]):
+                raise FloatingPointError(
+                    f"the held-out loss after step {step} is {measured[0]}: a weight is not finite, and nothing of it "
+                    "was saved. Resume from the last checkpoint with a lower optimizer.lr"
+                )
             self.progress.evaluated = step
             self.tell(Evaluation(step, step * run.tokens_per_step, *measured))
 

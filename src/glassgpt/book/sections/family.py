@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from itertools import product
 from typing import Any
 
@@ -100,5 +102,9 @@ def formula(run: Chapter) -> Values:
 
 
 def evaluate(term: str, values: dict[str, int]) -> int:
-    """A term of the ledger, which is part of this package and no one's input."""
-    return eval(term, {"__builtins__": {}}, values)
+    """A sum of products, as the ledger writes it: numbers, letters, + and *, one level of parentheses."""
+    if inner := re.search(r"\(([^()]*)\)", term):
+        value = evaluate(inner[1], values)
+        return evaluate(f"{term[: inner.start()]}{value}{term[inner.end() :]}", values)
+    factors = [[factor.strip() for factor in terms.split("*")] for terms in term.split("+")]
+    return sum(math.prod(values[factor] if factor in values else int(factor) for factor in terms) for terms in factors)
