@@ -54,7 +54,7 @@ def prepare(
         def report(done: int, total: int, text: int) -> None:
             nonlocal text_bytes
             text_bytes = text
-            update(done, f"bytes, {text / 1e6 / (time.monotonic() - start):.1f} MB/s of text")
+            update(done, f"{text / 1e6 / (time.monotonic() - start):.1f} MB/s")
 
         vocabulary = vocab_size or load(tokenizer)
         manifest = prepare(sources, out, vocabulary, field, val_fraction, workers, report=report)
