@@ -7,6 +7,7 @@ and then joined in pairs. Source: RFC 3720, appendix B.4; masking: LevelDB's uti
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -64,8 +65,8 @@ def _zeros(crcs: Words, bits: int) -> Words:
     return crcs
 
 
-def _shift(crcs, length: int):
-    """CRCs after ``length`` zero bytes: the images of their single bits, added up."""
+def _shift(crcs: Any, length: int) -> Any:
+    """One CRC or many after ``length`` zero bytes: the images of their single bits, added up."""
     return np.bitwise_xor.reduce((crcs[..., None] >> BITS & 1) * _images(length), axis=-1)
 
 

@@ -6,7 +6,7 @@ Source: CPython's pickletools.py, protocol 2; torch._utils._rebuild_tensor_v2
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import prod
 from typing import Any
 
@@ -51,7 +51,7 @@ def _instructions(value: Any) -> Iterator[bytes]:
             raise TypeError(f"a {type(value).__name__} has no place in this pickle")
 
 
-def _all(values) -> Iterator[bytes]:
+def _all(values: Iterable[Any]) -> Iterator[bytes]:
     for value in values:
         yield from _instructions(value)
 
