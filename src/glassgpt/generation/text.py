@@ -13,6 +13,7 @@ from glassgpt.generation.sampling import SamplingParams
 from glassgpt.generation.stops import StopText
 from glassgpt.kernels import onednn
 from glassgpt.kernels.blocks import use_fused_blocks
+from glassgpt.kernels.compiled import library
 from glassgpt.kernels.few_rows import use_few_rows
 from glassgpt.model.gpt import GPT
 from glassgpt.tokenizer.tokenizer import Tokenizer
@@ -56,6 +57,7 @@ class LanguageModel:
             onednn.use_onednn(model)
             use_few_rows(model)
             use_fused_blocks(model)
+            library()  # the first on a machine is compiled: better now than in the middle of a text
         return cls(model, load_tokenizer(directory))
 
     def save(self, directory: str | Path) -> None:
