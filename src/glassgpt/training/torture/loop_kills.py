@@ -11,7 +11,7 @@ from glassgpt.training.hooks import Event, Saved
 from glassgpt.training.loop import train
 from glassgpt.training.metrics import METRICS, read
 from glassgpt.training.run import Run
-from glassgpt.training.storage import Storage
+from glassgpt.training.torture.faulty import Watched, leave_out
 from glassgpt.training.torture.outcome import Outcome, fault
 from glassgpt.training.torture.rehearsal import INTERVAL, disturb, one_thread
 from glassgpt.training.torture.savers import CARELESS
@@ -26,7 +26,7 @@ def kill_training(outcome: Outcome, directory: Path, trials: int, luck: Random) 
     """Kills training ``trials`` times, over as many runs as it takes; each must end as if nothing had happened."""
     with one_thread():
         disturb(outcome, directory, trials, lambda run, place: _kill_until_finished(outcome, run, place, trials, luck))
-        for _ in range(min(trials, 30)):
+        for _ in range(30):
             outcome.check_control(_careless(directory / "careless", luck))
 
 
@@ -71,12 +71,13 @@ def _broken(place: Path, announced: int, ending: Ending) -> str | None:
 
 
 def _careless(place: Path, luck: Random) -> str | None:
-    """A program that saves in place all the time, killed once."""
+    """A program that saves in place all the time and, as most do, without a sync; killed once."""
     CARELESS.prepare(place)
+    storage = Watched(leave_out("sync"))
 
     def go_on(announce: Announce) -> None:
         for step in [3, 4] * 100_000:
-            CARELESS.save(place, step, Storage())
+            CARELESS.save(place, step, storage)
 
     victim = Victim(go_on)
     time.sleep(luck.uniform(0.01, 0.05))
