@@ -10,10 +10,10 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from glassgpt.cli.options import UsageError, console, did_you_mean, print_json
-from glassgpt.inspection.accelerators import accelerators
 from glassgpt.inspection.plan import Dtype
 from glassgpt.inspection.plan_figures import Setup, figures
 from glassgpt.model.config import ALIASES, SIZES, ModelConfig
+from glassgpt.training.accelerators import accelerators
 
 if TYPE_CHECKING:
     from glassgpt.training.config import RunConfig

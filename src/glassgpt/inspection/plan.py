@@ -1,6 +1,6 @@
-"""How many parameters, bytes and FLOPs a model of the family takes: arithmetic on its configuration, without torch.
+"""How many parameters and bytes a model of the family takes: arithmetic on its configuration, without torch.
 
-V vocabulary, T context, d emb_dim, L layers; bytes are bytes, FLOPs count a multiplication and an addition as two
+V vocabulary, T context, d emb_dim, L layers; bytes are bytes
 """
 
 from __future__ import annotations
@@ -37,27 +37,6 @@ def block_parameters(config: ModelConfig) -> dict[str, int]:
         "feed_forward": 8 * d * d + 5 * d,
         "norms": 4 * d,
     }
-
-
-def forward_flops(config: ModelConfig, context: int, *, causal: bool = True) -> dict[str, int]:
-    """FLOPs of the forward pass for one token by part, averaged over a window of ``context`` tokens.
-
-    ``causal`` counts the scores a token needs, those of itself and the past; otherwise all context x context of them,
-    as a plain matrix product computes and as model FLOPs utilisation is usually quoted. Norms, GELU, softmax and
-    additions are not counted: they are bound by memory and far below one per cent.
-    """
-    V, d, L = config.vocab_size, config.emb_dim, config.num_layers
-    return {
-        "attention_projections": 8 * L * d * d,
-        "attention_scores": 2 * L * d * (context + 1) if causal else 4 * L * d * context,
-        "feed_forward": 16 * L * d * d,
-        "head": 2 * V * d,
-    }
-
-
-def training_flops(config: ModelConfig, context: int, *, causal: bool = True) -> int:
-    """FLOPs of training on one token: the backward pass costs two forward passes; recomputation is not counted."""
-    return 3 * sum(forward_flops(config, context, causal=causal).values())
 
 
 @dataclass(frozen=True)

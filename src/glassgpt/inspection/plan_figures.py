@@ -6,18 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from glassgpt.inspection.accelerators import GPT3_FLOPS, YEAR, Accelerator, accelerators
 from glassgpt.inspection.plan import (
     MIB,
     Dtype,
     block_parameters,
-    forward_flops,
     generation_memory,
     parameters,
-    training_flops,
     training_memory,
 )
 from glassgpt.model.config import ModelConfig
+from glassgpt.model.flops import forward_flops, training_flops
+from glassgpt.training.accelerators import GPT3_FLOPS, YEAR, Accelerator, accelerators
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from glassgpt.inspection.accelerators import YEAR
 from glassgpt.inspection.plan import GIB, MIB
+from glassgpt.training.accelerators import YEAR
 
 # Paul Tol's bright scheme, told apart by colour-blind eyes: https://sronpersonalpages.nl/~pault/
 COLOURS = ("#4477aa", "#66ccee", "#228833", "#ccbb44", "#ee6677", "#aa3377")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from glassgpt.inspection.accelerators import GPT3_FLOPS, YEAR, accelerators
+from glassgpt.training.accelerators import GPT3_FLOPS, YEAR, accelerator_of, accelerators
 
 
 @pytest.mark.parametrize("key", accelerators())
@@ -23,6 +23,12 @@ def test_a_missing_type_is_multiplied_in_the_next_one():
 
 def test_time_is_work_by_rate():
     assert accelerators()["h100"].seconds(989e12 * 3600, "bfloat16", utilization=0.5) == pytest.approx(7200)
+
+
+def test_only_a_name_that_is_listed_is_known():
+    h100 = accelerator_of("NVIDIA H100 80GB HBM3")
+    assert h100 is not None and h100.name == "H100 SXM"
+    assert accelerator_of("NVIDIA H100 PCIe") is None  # another chip with another peak
 
 
 class TestTheChaptersYears:

@@ -15,12 +15,16 @@ GPT3_FLOPS = 3.14e23
 
 @dataclass(frozen=True)
 class Accelerator:
-    """One row of accelerators.toml: memory in GiB, rates in TFLOP/s; a type it cannot multiply has no rate."""
+    """One row of accelerators.toml: memory in GiB, rates in TFLOP/s; a type it cannot multiply has no rate.
+
+    ``devices`` are the names under which its driver reports it.
+    """
 
     name: str
     memory: int
     float32: float
     source: str
+    devices: tuple[str, ...] = ()
     float16: float | None = None
     bfloat16: float | None = None
     chapter_rate: float | None = None
@@ -48,5 +52,10 @@ class Accelerator:
 @cache
 def accelerators() -> dict[str, Accelerator]:
     """All known accelerators by short name."""
-    rows = tomllib.loads(files("glassgpt.inspection").joinpath("accelerators.toml").read_text(encoding="utf-8"))
+    rows = tomllib.loads(files("glassgpt.training").joinpath("accelerators.toml").read_text(encoding="utf-8"))
     return {key: Accelerator(**row) for key, row in rows.items()}
+
+
+def accelerator_of(device: str) -> Accelerator | None:
+    """The accelerator that a driver reports as ``device``, if it is known."""
+    return next((row for row in accelerators().values() if device in row.devices), None)
