@@ -48,9 +48,9 @@ class Decoder:
         self.prompt_lengths = [len(prompt) for prompt in prompts]
         self.finish_reason: list[str | None] = [None] * len(prompts)
         self._check()
-        parameter = next(model.parameters())
+        norm = model.final_norm.weight  # of the activations' dtype, which that of the matrices need not be
         capacity = min(model.config.context_length, max(self.prompt_lengths) + params.max_new_tokens)
-        self.cache = Cache(model.config, len(prompts), capacity, parameter.device, parameter.dtype)
+        self.cache = Cache(model.config, len(prompts), capacity, norm.device, norm.dtype)
         self._rows = list(range(len(prompts)))  # the rows that the cache holds, in its order
         self._unread = [self._tail(row) for row in self._rows]  # what the model has yet to read, in the same order
         if params.max_new_tokens == 0:

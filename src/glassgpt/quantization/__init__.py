@@ -1,1 +1,1 @@
-"""Weights in fewer bits: a finished model's matrices become int8 or int4, everything else stays float32."""
+"""Matrices in fewer bits: int8 and int4 storages, the swap, and the choice of a precision with its kernels."""

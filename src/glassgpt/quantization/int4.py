@@ -28,7 +28,7 @@ def quantize_int4(model: GPT, group: int = 32) -> None:
     """
     if group not in GROUPS:
         raise ValueError(f"int4 has no groups of {group}: choose one of {', '.join(map(str, GROUPS))}")
-    quantize(model, lambda weight: Int4.of(weight, group))
+    quantize(model, lambda _, weight: Int4.of(weight, group))
 
 
 class Int4(QuantizedMatrix):
@@ -37,17 +37,31 @@ class Int4(QuantizedMatrix):
     @classmethod
     def of(cls, weight: Tensor, group: int) -> Int4:
         """The nearest one to weight (O, I), by the squared error of each group."""
-        O, I = weight.shape
-        padded = F.pad(weight.detach().float(), (0, -I % group, 0, -O % TILE))
+        padded = F.pad(weight.detach().float(), (0, -weight.shape[1] % group))
         numbers, scales = nearest(padded.unflatten(1, (-1, group)))  # (O, G, group), (O, G)
-        words = ((numbers.view(len(padded), -1, WORD) + 8) << shifts(weight)).sum(-1, dtype=torch.int32)  # (O, I/8)
-        return cls(tiled(words), tiled(scales), O, I)
+        return cls.stored(numbers.flatten(1)[:, : weight.shape[1]], scales, group)
+
+    @classmethod
+    def stored(cls, numbers: Tensor, scales: Tensor, group: int) -> Int4:
+        """The matrix of numbers (O, I) from -8 to 7 and scales (O, G)."""
+        O, I = numbers.shape
+        numbers = F.pad(numbers.int(), (0, -I % group, 0, -O % TILE)).unflatten(1, (-1, WORD))  # (O, I/8, 8)
+        words = ((numbers + 8) << shifts(numbers)).sum(-1, dtype=torch.int32)
+        return cls(tiled(words), tiled(F.pad(scales.bfloat16(), (0, 0, 0, -O % TILE))), O, I)
+
+    def plain(self) -> tuple[Tensor, Tensor]:
+        numbers, scales = self.parts(torch.arange(self.out_features, device=self.values.device))
+        return numbers.flatten(-2)[:, : self.in_features], scales
 
     def rows(self, ids: Tensor) -> Tensor:
+        numbers, scales = self.parts(ids)
+        return (numbers * scales[..., None].float()).flatten(-2)[..., : self.in_features]
+
+    def parts(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """The numbers (..., G, group) int8 and scales (..., G) of these rows (...)."""
         words, scales = (tiles[ids // TILE, :, ids % TILE] for tiles in (self.values, self.scales))
         numbers = ((words[..., None] >> shifts(words)) & 15) - 8  # (..., I/8, 8)
-        numbers = numbers.view(*scales.shape, -1) * scales[..., None].float()  # (..., G, group)
-        return numbers.flatten(-2)[..., : self.in_features]
+        return numbers.to(torch.int8).view(*scales.shape, -1), scales
 
     def fields(self, bias: Tensor | None) -> MatrixFields:
         group = self.values.shape[1] * WORD // self.scales.shape[1]

@@ -17,7 +17,7 @@ LARGEST = 127
 
 def quantize_int8(model: GPT) -> None:
     """Makes the matrices of a finished model int8, a quarter of float32's size."""
-    quantize(model, Int8.of)
+    quantize(model, lambda _, weight: Int8.of(weight))
 
 
 class Int8(QuantizedMatrix):
@@ -28,8 +28,15 @@ class Int8(QuantizedMatrix):
         """The nearest one to weight (O, I)."""
         weight = weight.detach().float()
         scales = weight.abs().amax(1).clamp(min=torch.finfo(torch.float32).tiny) / LARGEST
-        values = (weight / scales[:, None]).round_().to(torch.int8)
-        return cls(values, scales, *weight.shape)
+        return cls.stored((weight / scales[:, None]).round_().to(torch.int8), scales)
+
+    @classmethod
+    def stored(cls, numbers: Tensor, scales: Tensor) -> Int8:
+        """The matrix of numbers (O, I) int8 and scales (O,)."""
+        return cls(numbers.contiguous(), scales.float().contiguous(), *numbers.shape)
+
+    def plain(self) -> tuple[Tensor, Tensor]:
+        return self.values, self.scales
 
     def rows(self, ids: Tensor) -> Tensor:
         return self.values[ids] * self.scales[ids, None]

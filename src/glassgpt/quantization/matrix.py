@@ -29,6 +29,10 @@ class QuantizedMatrix(nn.Module):
         self.register_buffer("scales", scales)
 
     @abstractmethod
+    def plain(self) -> tuple[Tensor, Tensor]:
+        """The integers (O, I) as int8 and their scales: what a file holds, however the matrix lies in memory."""
+
+    @abstractmethod
     def rows(self, ids: Tensor) -> Tensor:
         """The rows of these ids (...) as numbers, (..., I) in float32."""
 
@@ -87,13 +91,22 @@ class QuantizedTiedHead(FewRows):
 
 
 @torch.no_grad()
-def quantize(model: GPT, store: Callable[[Tensor], QuantizedMatrix]) -> None:
-    """Stores every matrix of a model but the position embedding by ``store``, layer by layer; biases and norms stay."""
-    for parent in list(model.modules()):
+def quantize(model: GPT, store: Callable[[str, Tensor], QuantizedMatrix]) -> None:
+    """Puts a quantized matrix in the place of every one of a model but the position embedding; biases and norms stay.
+
+    ``store`` makes it of the matrix's name in the state dict and its weights, one after the other.
+    """
+    for path, parent in list(model.named_modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.Linear):
-                setattr(parent, name, QuantizedLinear(store(child.weight), child.bias))
-    embedding = QuantizedEmbedding(store(model.token_embedding.weight))
+                place = f"{path}.{name}.weight".removeprefix(".")
+                setattr(parent, name, QuantizedLinear(store(place, child.weight), child.bias))
+    embedding = QuantizedEmbedding(store("token_embedding.weight", model.token_embedding.weight))
     model.token_embedding = embedding  # pyrefly: ignore[bad-assignment] - another module in its place
     if not isinstance(model.head, QuantizedLinear):
         model.head = QuantizedTiedHead(embedding)
+
+
+def matrices(model: GPT) -> dict[str, QuantizedMatrix]:
+    """The quantized matrices of a model by the names that the plain ones have in the state dict."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, QuantizedMatrix)}

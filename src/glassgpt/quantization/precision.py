@@ -1,0 +1,59 @@
+"""In which numbers a finished model keeps its matrices, and the kernels that compute with them: chosen once, by name.
+
+Norms, biases, positions, activations and the cache stay float32 in every precision.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import nn
+
+from glassgpt.kernels import onednn
+from glassgpt.kernels.blocks import use_fused_blocks
+from glassgpt.kernels.compiled import library
+from glassgpt.kernels.few_rows import use_few_rows
+from glassgpt.model.gpt import GPT
+from glassgpt.quantization.int4 import quantize_int4
+from glassgpt.quantization.int8 import quantize_int8
+
+Precision = Literal["float32", "bfloat16", "int8", "int4"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+
+def use_precision(model: GPT, precision: Precision) -> None:
+    """Stores the matrices of a float32 model in ``precision``, in place, and gives it the kernels for them.
+
+    Raises:
+        ValueError: no such precision.
+    """
+    match precision:
+        case "float32":
+            pass
+        case "bfloat16":
+            narrow(model)
+        case "int8":
+            quantize_int8(model)
+        case "int4":
+            quantize_int4(model)
+        case _:
+            raise ValueError(f"there is no precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
+    use_kernels(model, precision)
+
+
+def narrow(model: GPT) -> None:
+    """Rounds every matrix but the position embedding to bfloat16; more than a few rows are oneDNN's products then."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear) or module is model.token_embedding:
+            assert isinstance(module.weight, nn.Parameter)
+            module.weight.data = module.weight.data.to(torch.bfloat16)
+
+
+def use_kernels(model: GPT, precision: Precision) -> None:
+    """Gives a model on the CPU the fast products for the matrices it has; its numbers stay."""
+    if precision == "float32" and not onednn.is_available():
+        return  # PyTorch's own are the best there are
+    use_few_rows(model)
+    use_fused_blocks(model)
+    library()  # the first on a machine is compiled: better now than in the middle of a text
