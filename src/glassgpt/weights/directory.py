@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -43,15 +43,25 @@ def model_files(model: GPT, tokenizer: Tokenizer) -> dict[str, Content]:
 
 def files_of(config: ModelConfig, tensors: LazyTensors, tokenizer: Tokenizer) -> dict[str, Content]:
     """The same for tensors under our names that are read one at a time, when the content asks for them."""
+    dtype = tensors.blank["token_embedding.weight"].dtype
+    return {**description(config, dtype, tokenizer), **_weight_files(to_hugging_face(tensors, config))}
+
+
+def description(
+    config: ModelConfig, dtype: torch.dtype, tokenizer: Tokenizer, more: Mapping[str, Any] | None = None
+) -> dict[str, Content]:
+    """The files of a model directory but its weights; ``more`` are further settings of ``config.json``.
+
+    Raises:
+        ValueError: the tokenizer has more tokens than the model.
+    """
     if tokenizer.vocab_size > config.vocab_size:
         raise ValueError(f"the tokenizer has {tokenizer.vocab_size} tokens, the model only {config.vocab_size}")
-    dtype = tensors.blank["token_embedding.weight"].dtype
     eot = {"bos_token_id": tokenizer.eot, "eos_token_id": tokenizer.eot}
     return {
-        "config.json": [_json(config_to_json(config, dtype, tokenizer.eot))],
+        "config.json": [_json({**config_to_json(config, dtype, tokenizer.eot), **(more or {})})],
         "generation_config.json": [_json(eot)],
         **{name: [content] for name, content in tokenizer.files(config.context_length).items()},
-        **_weight_files(to_hugging_face(tensors, config)),
     }
 
 

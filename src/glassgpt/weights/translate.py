@@ -24,13 +24,18 @@ def write_as(table: Mapping[str, Foreign], state: Mapping[str, Tensor], config: 
     return theirs
 
 
-def read_as(table: Mapping[str, Foreign], theirs: Mapping[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
-    """The state dict of ``GPT(config)`` from tensors under the table's names.
+def read_as(
+    table: Mapping[str, Foreign],
+    theirs: Mapping[str, Tensor],
+    config: ModelConfig,
+    wanted: Mapping[str, Tensor] | None = None,
+) -> dict[str, Tensor]:
+    """The state dict of ``GPT(config)``, or tensors like ``wanted``, from tensors under the table's names.
 
     Raises:
         ValueError: tensors are missing, unexpected or of another shape; names all of them (at most eight a kind).
     """
-    wanted = blank(config)
+    wanted = blank(config) if wanted is None else wanted
     check(write_as(table, wanted, config), theirs)
     return {name: _joined(table, name, theirs, config) for name in wanted}
 
@@ -49,9 +54,14 @@ def write_lazily(table: Mapping[str, Foreign], ours: LazyTensors, config: ModelC
     return LazyTensors(write_as(table, ours.blank, config), read)
 
 
-def read_lazily(table: Mapping[str, Foreign], theirs: LazyTensors, config: ModelConfig) -> LazyTensors:
+def read_lazily(
+    table: Mapping[str, Foreign],
+    theirs: LazyTensors,
+    config: ModelConfig,
+    wanted: Mapping[str, Tensor] | None = None,
+) -> LazyTensors:
     """``read_as``, each tensor when it is asked for; what does not belong is refused at once."""
-    return LazyTensors(read_as(table, theirs.blank, config), lambda name: _joined(table, name, theirs, config))
+    return LazyTensors(read_as(table, theirs.blank, config, wanted), lambda name: _joined(table, name, theirs, config))
 
 
 def with_qkv_bias(ours: LazyTensors, config: ModelConfig) -> LazyTensors:
