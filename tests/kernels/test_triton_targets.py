@@ -1,0 +1,18 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("triton", reason="triton is not installed")
+
+KERNELS = "merge_kernel part_kernel store_kernel"
+
+
+def test_every_triton_kernel_compiles_for_an_h100(tmp_path):
+    environment = {**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
+    script = Path(__file__).with_name("triton_targets.py")
+    result = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, timeout=250)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == KERNELS.split()

@@ -1,0 +1,48 @@
+"""Compiles every Triton kernel for an H100, which needs no GPU: a program of its own, as Triton must not interpret.
+
+Launches are those of the library on small tensors; instead of running, each is compiled to machine code.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from triton import compile, runtime
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from glassgpt.kernels import decode_attention
+
+TYPES = {torch.bfloat16: "*bf16", torch.float32: "*fp32", torch.int64: "*i64", torch.float64: "*fp64"}
+compiled: set[str] = set()
+
+
+def compile_only(self: Any, *args: Any, grid: Any, warmup: bool, **options: Any) -> None:
+    """Takes the place of a launch."""
+    signature: dict[str, str] = {}
+    constants: dict[str, Any] = {}
+    for parameter, value in zip(self.params, args, strict=True):
+        if parameter.is_constexpr:
+            signature[parameter.name], constants[parameter.name] = "constexpr", value
+        elif isinstance(value, Tensor):
+            signature[parameter.name] = TYPES[value.dtype]
+        else:
+            signature[parameter.name] = "fp32" if isinstance(value, float) else "i32"
+    kernel = compile(ASTSource(self, signature, constants), target=GPUTarget("cuda", 90, 32), options=options)
+    assert kernel.asm["cubin"]
+    compiled.add(self.__name__)
+
+
+def launch_all() -> None:
+    q, k, v = (torch.zeros(2, 3, T, 64, dtype=torch.bfloat16) for T in (1, 256, 256))
+    slots = torch.zeros(2, 1, dtype=torch.int64)
+    decode_attention.attend_live(q, k, v, slots, 4)
+    decode_attention.store(k, v, q, q, slots)
+
+
+if __name__ == "__main__":
+    runtime.JITFunction.run = compile_only
+    launch_all()
+    print(*sorted(compiled))
