@@ -77,7 +77,7 @@ def ragged_steps(model: GPT, _: Path) -> Tensor:
         both = model(torch.stack([TOKENS[0, 10 + step], TOKENS[1, 5 + step]])[:, None], cache)
         ahead.append(both[0])
         behind.append(both[1])
-    cache.keep([1])
+    cache.select([1])
     behind.append(model(TOKENS[1:, 19:], cache)[0])
     return torch.stack([torch.cat(ahead), torch.cat(behind)])
 

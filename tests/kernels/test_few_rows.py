@@ -60,7 +60,7 @@ def test_all_blocks_at_once_equal_the_plain_model(head_dim):
         expected, result = (model(piece, cache) for model, cache in zip((plain, fast), caches, strict=True))
         torch.testing.assert_close(result, expected, rtol=0, atol=1e-5)
     for cache in caches:
-        cache.keep([2, 0])
+        cache.select([2, 0])
         cache.rewind([20, 11])
     expected, result = (model(tokens[:2, :1], cache) for model, cache in zip((plain, fast), caches, strict=True))
     torch.testing.assert_close(result, expected, rtol=0, atol=1e-5)

@@ -94,17 +94,19 @@ class Decoder:
         if len(alive) < len(self._rows):
             self._rows = [self._rows[i] for i in alive]
             self._unread = [self._unread[i] for i in alive]
-            self.cache.keep(alive)
+            self.cache.select([self.cache.rows[i] for i in alive])
+        selected, lengths = self.cache.rows, self.cache.lengths
         for i, row in enumerate(self._rows):
-            if self.cache.lengths[i] == self.model.config.context_length:
-                self.cache.lengths[i] = self._reread(self.cache.row(i), self._tail(row)[:-1])
+            if lengths[i] == self.model.config.context_length:
+                self.cache.select([selected[i]])
+                self._reread(self._tail(row)[:-1])
+        self.cache.select(selected)
 
-    def _reread(self, cache: Cache, tokens: list[int]) -> int:
-        """Fills a row of the cache anew; returns its length."""
-        cache.rewind([0])
+    def _reread(self, tokens: list[int]) -> None:
+        """Fills the selected row of the cache anew."""
+        self.cache.rewind([0])
         if tokens:
-            self.model.hidden(torch.tensor([tokens], device=cache.device), cache)
-        return cache.lengths[0]
+            self.model.hidden(torch.tensor([tokens], device=self.cache.device), self.cache)
 
     def _tail(self, row: int) -> list[int]:
         """The last tokens of a row that the model reads where not all fit."""

@@ -9,13 +9,14 @@ B sequences, T new tokens, C emb_dim
 from __future__ import annotations
 
 import ctypes
+import sys
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from glassgpt.kernels.compiled import library
-from glassgpt.kernels.few_rows import FewRows, Matrix
+from glassgpt.kernels.few_rows import FewRows, Matrix, Storage
 from glassgpt.model.attention import attend
 from glassgpt.model.cache import Cache, LayerCache
 from glassgpt.model.gpt import GPT, MLP, Attention, Block
@@ -40,12 +41,12 @@ class FusedHidden:
 
     def __call__(self, tokens: Tensor, cache: Cache | None = None) -> Tensor:
         model = self.model
-        if cache is None or tokens.numel() > MOST_ROWS or model.training or torch.is_grad_enabled():
+        if cache is None or model.training or torch.is_grad_enabled():
             return GPT.hidden(model, tokens, cache)
         prepared = self._prepared.get(cache)
-        if prepared is None or prepared.is_stale(cache):
+        if prepared is None:
             prepared = self._prepared[cache] = Prepared(model, cache)
-        if not prepared.fits:
+        if tokens.numel() > prepared.most:
             return GPT.hidden(model, tokens, cache)
         x = model.token_embedding(tokens) + model.position_embedding(cache.begin(tokens.shape[1]))  # (B, T, C)
         prepared.run(x, cache)
@@ -57,13 +58,17 @@ class FusedHidden:
 
 
 class Prepared:
-    """A model and a cache as the library sees them; ``fits`` says whether it can compute them."""
+    """A model and a cache as the library sees them; it computes up to ``most`` tokens at once, 0 if it cannot.
+
+    In float32 it takes any number: whatever reads a token, in whatever company, then gives it the same bits.
+    """
 
     def __init__(self, model: GPT, cache: Cache):
-        self.first = cache.layers[0].k
-        self.fits = fits(model, cache)
-        if not self.fits:
+        self.most = 0
+        if not fits(model, cache):
             return
+        is_float = all(linear.matrix()[0] == Storage.FLOAT32 for block in model.blocks for linear in linears(block))
+        self.most = sys.maxsize if is_float else MOST_ROWS
         # Storages, not tensors: the memory must stay, even if a parameter is given other contents.
         self.kept = [tensor.untyped_storage() for tensor in (*model.parameters(), *model.buffers())]
         blocks = [block for block in model.blocks if isinstance(block, Block)]
@@ -71,20 +76,16 @@ class Prepared:
         addresses = ctypes.c_void_p * len(cache.layers)
         keys = addresses(*(layer.k.data_ptr() for layer in cache.layers))
         values = addresses(*(layer.v.data_ptr() for layer in cache.layers))
-        self.cache = CachePointers(keys, values, *self.first.stride()[:3])
-
-    def is_stale(self, cache: Cache) -> bool:
-        """Whether the cache has moved since, as it does when rows are dropped."""
-        return cache.layers[0].k is not self.first
+        self.cache = CachePointers(keys, values, *cache.layers[0].k.stride()[:3])
 
     def run(self, x: Tensor, cache: Cache) -> None:
         """Sends x (B, T, C) through all blocks, in place, and appends keys and values to the cache."""
         B, T, _ = x.shape
-        lengths = (ctypes.c_int64 * B)(*cache.lengths)
+        rows, lengths = (ctypes.c_int64 * B)(*cache.rows), (ctypes.c_int64 * B)(*cache.lengths)
         blocks, places, num_threads = self.blocks, ctypes.byref(self.cache), torch.get_num_threads()
         lib = library()
         assert lib is not None
-        lib.glassgpt_blocks(blocks, len(blocks), x.data_ptr(), B, T, places, lengths, num_threads)
+        lib.glassgpt_blocks(blocks, len(blocks), x.data_ptr(), B, T, places, rows, lengths, num_threads)
 
 
 def fits(model: GPT, cache: Cache) -> bool:
@@ -154,7 +155,7 @@ class CachePointers(ctypes.Structure):
     _fields_ = [
         ("k", ctypes.POINTER(ctypes.c_void_p)),
         ("v", ctypes.POINTER(ctypes.c_void_p)),
-        ("sequence", ctypes.c_int64),
+        ("row", ctypes.c_int64),
         ("head", ctypes.c_int64),
         ("slot", ctypes.c_int64),
     ]

@@ -44,7 +44,7 @@ def library(instructions: str | None = None) -> ctypes.CDLL | None:
         return None
     pointer, count = ctypes.c_void_p, ctypes.c_int64
     lib.glassgpt_product.argtypes = [pointer, pointer, count, pointer, ctypes.c_int]
-    lib.glassgpt_blocks.argtypes = [pointer, count, pointer, count, count, pointer, pointer, ctypes.c_int]
+    lib.glassgpt_blocks.argtypes = [pointer, count, pointer, count, count, pointer, pointer, pointer, ctypes.c_int]
     return lib
 
 

@@ -10,6 +10,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <thread>
@@ -148,9 +149,11 @@ struct Rows {
 };
 
 struct Buffer : Rows {
-    std::unique_ptr<float[]> memory;
-    Buffer(int64_t count, int64_t width) : Rows{nullptr, count, width, round_up(width, PADDING)} {
-        memory.reset(data = new float[count * stride]);
+    std::unique_ptr<float, void (*)(void*)> memory;
+    Buffer(int64_t count, int64_t width)
+        : Rows{nullptr, count, width, round_up(width, PADDING)},
+          memory((float*)std::aligned_alloc(64, sizeof(float) * count * stride), std::free) {
+        data = memory.get();
         for (int64_t r = 0; r < count; r++) std::fill((*this)[r] + width, (*this)[r] + stride, 0.f);
     }
 };
@@ -171,6 +174,7 @@ struct Matrix {
 constexpr int64_t TILE = 16;
 constexpr int64_t SHARE = 64;    // outputs that a thread takes at a time
 constexpr int64_t AHEAD = 1024;  // bytes that are fetched before they are needed
+constexpr int MOST = LANES == 16 ? 6 : 4;  // rows that a weight meets at once: as the registers allow
 
 template <class Weight, int R, int O>
 void dots(const Matrix& m, const float* const* x, float* const* y, int64_t o) {
@@ -195,7 +199,7 @@ void dots(const Matrix& m, const float* const* x, float* const* y, int64_t o) {
 
 template <int R, int T>
 void tiles(const Matrix& m, const float* const* x, float* const* y, int64_t tile) {
-    constexpr int CHAINS = R == 1 ? 2 : 1;  // of additions, each waiting for the one before
+    constexpr int CHAINS = 2;  // of additions, each waiting for the one before
     const int64_t num_groups = round_up(m.in, m.group) / m.group, group_words = m.group / 8;
     const int64_t num_words = num_groups * group_words;
     for (int64_t lane = 0; lane < TILE; lane += LANES) {
@@ -275,11 +279,13 @@ struct alignas(64) Phase {
     }
 };
 
-// y = x W^T + b; `then(r, o, end)` follows each finished share of a row of y.
+// y = x W^T + b; `then(r, o, end)` follows each finished share of a row of y. A number is added up in the same order
+// however many rows there are: generation promises the same tokens alone and in any batch.
 template <class Then>
 void product(Phase& phase, const Matrix& m, const Rows& x, const Rows& y, Then then) {
     phase.share(round_up(m.out, SHARE) / SHARE, [&](int64_t item) {
         int64_t o = item * SHARE, end = std::min(o + SHARE, m.out), r = 0;
+        for (; r + MOST <= x.count; r += MOST) product_part<MOST>(m, x, y, r, o, end);
         for (; r + 4 <= x.count; r += 4) product_part<4>(m, x, y, r, o, end);
         for (; r + 2 <= x.count; r += 2) product_part<2>(m, x, y, r, o, end);
         for (; r < x.count; r++) product_part<1>(m, x, y, r, o, end);
@@ -300,10 +306,10 @@ struct Block {
     Matrix qkv, out, up, down;
 };
 
-// Keys and values of every layer, (B, H, S, D) with these strides and D contiguous.
+// Keys and values of every layer, (row, H, S, D) with these strides and D contiguous.
 struct Cache {
     float *const *k, *const *v;
-    int64_t sequence, head, slot;
+    int64_t row, head, slot;
 };
 
 void normalize(const Norm& norm, float eps, const Rows& x, const Rows& y) {
@@ -361,8 +367,8 @@ void attend(const Past& past, int64_t T, int64_t D, const Rows& qkv, const Rows&
     }
 }
 
-void run(const Block* blocks, int64_t num_blocks, const Rows& x, const Cache& cache, const int64_t* lengths, int64_t B,
-         int64_t T, int threads) {
+void run(const Block* blocks, int64_t num_blocks, const Rows& x, const Cache& cache, const int64_t* rows,
+         const int64_t* lengths, int64_t B, int64_t T, int threads) {
     const int64_t R = B * T, C = x.width;
     Buffer qkv(R, 3 * C), heads(R, C), inner(R, blocks->up.out), change(R, C);
     std::vector<Phase> phases(5 * num_blocks);
@@ -383,7 +389,7 @@ void run(const Block* blocks, int64_t num_blocks, const Rows& x, const Cache& ca
             product(*phase++, block.qkv, normed, qkv, nothing);
             (phase++)->share(B * block.num_heads, [&](int64_t item) {
                 const int64_t b = item / block.num_heads, h = item % block.num_heads, D = block.head_dim;
-                const int64_t place = b * cache.sequence + h * cache.head;
+                const int64_t place = rows[b] * cache.row + h * cache.head;
                 const Past past{cache.k[layer] + place, cache.v[layer] + place, cache.slot, lengths[b]};
                 const Rows from{qkv[b * T] + h * 3 * D, T, 3 * D, qkv.stride}, to{heads[b * T] + h * D, T, D, heads.stride};
                 attend(past, T, D, from, to);
@@ -410,10 +416,11 @@ void glassgpt_product(const Matrix* matrix, const float* x, int64_t R, float* y,
     product(phase, *matrix, padded, result, [](int64_t, int64_t, int64_t) {});
 }
 
-// All blocks over x (B, T, C), contiguous, in place; sequence b of the cache holds lengths[b] tokens and gets T more.
+// All blocks over x (B, T, C), contiguous, in place; sequence b lies in row rows[b] of the cache, which holds lengths[b]
+// tokens and gets T more.
 void glassgpt_blocks(const Block* blocks, int64_t num_blocks, float* x, int64_t B, int64_t T, const Cache* cache,
-                     const int64_t* lengths, int threads) {
+                     const int64_t* rows, const int64_t* lengths, int threads) {
     const int64_t C = blocks->num_heads * blocks->head_dim;
-    run(blocks, num_blocks, Rows{x, B * T, C, C}, *cache, lengths, B, T, threads);
+    run(blocks, num_blocks, Rows{x, B * T, C, C}, *cache, rows, lengths, B, T, threads);
 }
 }

@@ -102,6 +102,8 @@ class FloatLinear(FewRows, OneDnnLinear):  # pyrefly: ignore[inconsistent-inheri
 class FloatHead(FewRows, TiedHead):  # pyrefly: ignore[inconsistent-inheritance] - forward, x or hidden
     """The output layer of a tied model, with the token embedding's float32 or bfloat16 weights."""
 
+    most = 64  # the last tokens of as many sequences: each gets the same logits in any batch
+
     def many(self, x: Tensor) -> Tensor:
         weight = self.embedding[0].weight
         return TiedHead.forward(self, x) if x.dtype == weight.dtype else mixed(x, weight, None)
