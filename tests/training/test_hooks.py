@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from glassgpt.training.hooks import Evaluation, Event, Saved, Update, every
+from glassgpt.training.hooks import Evaluation, Event, Sample, Saved, Update, every, tell
 from glassgpt.training.loop import train
 
 
@@ -12,6 +12,16 @@ def test_every_passes_on_multiples_only():
     for step in range(1, 8):
         hook(Event(step))
     assert seen == [3, 6]
+
+
+def test_what_a_hook_answers_all_hooks_hear_after_the_event_itself():
+    def writer(event: Event) -> Event | None:
+        return Sample(event.step, "Once", " upon") if event.step == 2 and not isinstance(event, Sample) else None
+
+    heard: list[Event] = []
+    for step in (1, 2):
+        tell([writer, heard.append], Event(step))
+    assert heard == [Event(1), Event(2), Sample(2, "Once", " upon")]
 
 
 def test_a_run_tells_its_updates_evaluations_and_checkpoints_in_order(make_run, tmp_path):
@@ -29,3 +39,5 @@ def test_a_run_tells_its_updates_evaluations_and_checkpoints_in_order(make_run, 
     last = next(event for event in reversed(events) if isinstance(event, Update))
     assert last.tokens == 5 * 4 * 16
     assert last.tokens_per_second > 0
+    assert last.memory > 2**20
+    assert last.mfu is None, "no data sheet states the peak of a CPU"

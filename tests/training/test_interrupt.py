@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
@@ -35,6 +36,22 @@ def test_handlers_are_as_before_afterwards():
     with Interrupt():
         assert signal.getsignal(signal.SIGTERM) != before
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize("ends_in_time", [True, False])
+def test_who_is_asked_to_stop_is_watched_until_the_end(ends_in_time):
+    overdue = threading.Event()
+    with Interrupt() as interrupt:
+        interrupt.watch(math.inf if ends_in_time else 0.0, overdue.set)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert overdue.wait(0.0 if ends_in_time else 60.0) == (not ends_in_time)
+
+
+def test_without_a_signal_nothing_is_overdue():
+    overdue = threading.Event()
+    with Interrupt() as interrupt:
+        interrupt.watch(0.0, overdue.set)
+    assert not overdue.is_set()
 
 
 def test_other_threads_may_train_too():

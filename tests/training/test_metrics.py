@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from glassgpt.training.hooks import Evaluation, Update
-from glassgpt.training.metrics import LOST, METRICS, MetricsLog, read
+from glassgpt.training.hooks import Evaluation, Sample, Saved, Spike, Update
+from glassgpt.training.metrics import LOST, METRICS, MetricsLog, last_losses, read
 
 
 def update(step: int) -> Update:
@@ -17,6 +17,18 @@ def test_events_become_lines(tmp_path):
     first, second = read(tmp_path / METRICS)
     assert first["loss"] == 3.25 and first["step"] == 1
     assert second == {"step": 1, "tokens": 64, "val_loss": 3.5, "bits_per_byte": 2.25}
+
+
+def test_samples_and_spikes_become_lines_that_are_no_updates(tmp_path):
+    with MetricsLog(tmp_path) as log:
+        log(update(1))
+        log(Sample(1, "ROMEO:", " But soft"))
+        log(Spike(1, score=8.5, spike_loss=7.0, median_loss=3.0, windows=(4, 9)))
+        log(Saved(1, tmp_path))
+    _, sample, spike = read(tmp_path / METRICS)
+    assert sample == {"step": 1, "prompt": "ROMEO:", "text": " But soft"}
+    assert spike == {"step": 1, "score": 8.5, "spike_loss": 7.0, "median_loss": 3.0, "windows": [4, 9]}
+    assert last_losses(tmp_path / METRICS, 5) == [3.25]
 
 
 def test_what_was_written_after_the_checkpoint_is_put_aside(tmp_path):

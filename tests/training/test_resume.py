@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
 
+from glassgpt.training import spikes
 from glassgpt.training.hooks import Evaluation, Event, Update
 from glassgpt.training.loop import train
 from glassgpt.training.metrics import LOST, METRICS, VARYING
-from glassgpt.weights.checkpoint import Checkpoint
+from glassgpt.training.torture.rehearsal import one_thread
+from glassgpt.training.torture.victim import Announce, Victim
+from glassgpt.weights.checkpoint import Checkpoint, newest
 
 KINDS = pytest.mark.parametrize(
     "changes", [{}, {"optimizer": {"name": "muon"}}, {"precision": "bfloat16"}, {"micro_batch": 2}], ids=str
@@ -69,6 +74,34 @@ def test_crashed_and_continued_equals_uninterrupted(make_run, tmp_path):
     assert story(tmp_path / "parts") == story(tmp_path / "whole")
     lost = [json.loads(line)["step"] for line in (tmp_path / "parts" / LOST).read_text().splitlines()]
     assert lost == [5, 6, 7]
+
+
+def test_a_run_that_hangs_after_a_signal_ends_itself_and_says_what_is_safe(make_run, tmp_path):
+    def hang(event: Event) -> None:
+        if isinstance(event, Update) and event.step == 7:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(600)
+
+    def run(announce: Announce) -> int:
+        logging.getLogger("glassgpt").addHandler(logging.FileHandler(tmp_path / "log"))
+        return train(make_run(checkpoint={"every": 4, "deadline": 0.05}), tmp_path, [hang])
+
+    with one_thread():
+        assert Victim(run).wait().code == 1
+    assert "0.05 s after the signal this process is still at step 7" in (tmp_path / "log").read_text()
+    assert "step 4 is saved, and --resume goes on from there" in (tmp_path / "log").read_text()
+    saved = newest(tmp_path / "checkpoints")
+    assert saved is not None and saved.step == 4
+
+
+def test_a_spike_is_noticed_after_a_resume_as_it_would_have_been(make_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(spikes, "ENOUGH", 3)
+    monkeypatch.setattr(spikes, "THRESHOLD", -math.inf)  # every step is told, with its score
+    train(make_run(), tmp_path / "whole")
+    train(make_run(), tmp_path / "parts", [kill(step=7)])
+    train(make_run(), tmp_path / "parts", resume=True)
+    assert [line["step"] for line in story(tmp_path / "whole") if "spike_loss" in line] == list(range(4, 13))
+    assert story(tmp_path / "parts") == story(tmp_path / "whole")
 
 
 def test_a_signal_during_evaluation_does_not_lose_the_evaluation(make_run, tmp_path):

@@ -90,6 +90,15 @@ class CheckpointConfig(Section):
     every: int = Field(default=500, ge=1, description="steps between checkpoints; the last step is always saved")
     keep: int = Field(default=2, ge=2, description="newest checkpoints that stay")
     keep_every: int | None = Field(default=None, ge=1, description="checkpoints of every so many steps stay for good")
+    deadline: float = Field(default=25.0, gt=0, description="seconds a save after a signal may take; inf is for ever")
+
+
+class SamplesConfig(Section):
+    """When the model is asked to write, and from what."""
+
+    every: int | None = Field(default=None, ge=1, description="steps between samples; none are written without it")
+    prompts: tuple[str, ...] = Field(default=("",), description="texts to continue; an empty one begins a document")
+    tokens: int = Field(default=64, ge=1, description="tokens of each sample")
 
 
 class RunConfig(Section):
@@ -109,6 +118,7 @@ class RunConfig(Section):
     schedule: ScheduleConfig = ScheduleConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
+    samples: SamplesConfig = SamplesConfig()
     parallel: ParallelConfig = ParallelConfig()
 
     @model_validator(mode="after")

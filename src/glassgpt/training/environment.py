@@ -38,13 +38,18 @@ def env_facts(
         "interop_threads": torch.get_num_interop_threads(),
         "world_size": world.size,
         "backend": world.backend,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "device": device_name(device),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "dtype": str(dtype).removeprefix("torch."),
         "matmul_precision": torch.get_float32_matmul_precision(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "compiled": compiled,
     }
+
+
+def device_name(device: torch.device) -> str:
+    """What the driver of a device calls it."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def compare(manifest: Manifest, facts: Mapping[str, Any], allow: Collection[str] = ()) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +16,11 @@ class Event:
 
 @dataclass(frozen=True)
 class Update(Event):
-    """The weights were updated; all numbers but the last two are the same in every run of one configuration.
+    """The weights were updated; all numbers up to ``lr`` are the same in every run of one configuration.
 
     ``loss`` (nats) and ``grad_norm`` (before clipping) are of the batch, ``tokens`` counts those of the whole run,
-    ``seconds`` those spent in this process.
+    ``seconds`` those spent in this process. ``mfu`` is the share of the devices' peak rate that is used, None where
+    that rate is not known; ``memory`` the most bytes this process has held at once.
     """
 
     tokens: int
@@ -28,6 +29,8 @@ class Update(Event):
     lr: float
     tokens_per_second: float
     seconds: float
+    mfu: float | None = None
+    memory: int = 0
 
 
 @dataclass(frozen=True)
@@ -46,14 +49,43 @@ class Saved(Event):
     path: Path
 
 
-Hook = Callable[[Event], None]
+@dataclass(frozen=True)
+class Sample(Event):
+    """The model was asked to continue ``prompt``, and wrote ``text``."""
+
+    prompt: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Spike(Event):
+    """The loss of a batch stands out from those before it: ``score`` robust deviations above their ``median_loss``.
+
+    ``windows`` are the windows of the training tokens that the batch was made of.
+    """
+
+    score: float
+    spike_loss: float
+    median_loss: float
+    windows: tuple[int, ...]
+
+
+# A hook may answer with an event of its own, which all hooks then hear of.
+Hook = Callable[[Event], Event | None]
+
+
+def tell(hooks: Sequence[Hook], event: Event) -> None:
+    """Lets every hook hear of an event, then of what hooks answered to it."""
+    answers = [hook(event) for hook in hooks]
+    for answer in answers:
+        if answer is not None:
+            tell(hooks, answer)
 
 
 def every(steps: int, hook: Hook) -> Hook:
     """The hook, called only for events whose step is a multiple of ``steps``."""
 
-    def filtered(event: Event) -> None:
-        if event.step % steps == 0:
-            hook(event)
+    def filtered(event: Event) -> Event | None:
+        return hook(event) if event.step % steps == 0 else None
 
     return filtered

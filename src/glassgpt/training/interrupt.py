@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Self
 
@@ -19,12 +21,29 @@ class Interrupt:
 
     signal: signal.Signals | None = None
 
+    def __init__(self) -> None:
+        # A queue, because a signal handler may neither start a thread nor wait for a lock.
+        self.events: SimpleQueue[str] = SimpleQueue()
+
+    def watch(self, deadline: float, overdue: Callable[[], object]) -> None:
+        """Calls ``overdue``, in a thread of its own, if the block still runs ``deadline`` seconds after a signal."""
+
+        def wait() -> None:
+            if self.events.get() == "signal":
+                try:
+                    self.events.get(timeout=min(deadline, threading.TIMEOUT_MAX))
+                except Empty:
+                    overdue()
+
+        threading.Thread(target=wait, name="deadline", daemon=True).start()
+
     def __enter__(self) -> Self:
         is_main = threading.current_thread() is threading.main_thread()
         self.previous = {number: signal.signal(number, self.handle) for number in SIGNALS} if is_main else {}
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.events.put("end")
         for number, handler in self.previous.items():
             signal.signal(number, handler)
 
@@ -32,6 +51,7 @@ class Interrupt:
         if self.signal is not None:
             raise SystemExit(1)
         self.signal = signal.Signals(number)
+        self.events.put("signal")
 
     def __bool__(self) -> bool:
         return self.signal is not None

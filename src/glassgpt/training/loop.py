@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -20,11 +21,13 @@ from glassgpt.parallel.finite import first_not_finite
 from glassgpt.parallel.gradients import clip, total_norm
 from glassgpt.parallel.plan import micro_step
 from glassgpt.training.checkpoint import Checkpoints
-from glassgpt.training.hooks import Evaluation, Event, Hook, Saved, Update
+from glassgpt.training.hooks import Evaluation, Event, Hook, Saved, Update, tell
 from glassgpt.training.interrupt import Interrupt
-from glassgpt.training.metrics import MetricsLog
+from glassgpt.training.memory import peak_memory
+from glassgpt.training.metrics import MetricsLog, last_losses
 from glassgpt.training.run import Run
 from glassgpt.training.schedule import learning_rate
+from glassgpt.training.spikes import WINDOW, Spikes
 from glassgpt.training.state import Progress, restore, save
 from glassgpt.training.throughput import Throughput
 from glassgpt.training.validation import measure
@@ -33,14 +36,19 @@ logger = logging.getLogger(__name__)
 
 
 def train(
-    run: Run, directory: Path, hooks: Sequence[Hook] = (), resume: bool = False, allow: Collection[str] = ()
+    run: Run,
+    directory: Path,
+    hooks: Sequence[Hook] = (),
+    resume: bool = False,
+    allow: Collection[str] = (),
+    interrupt: Interrupt | None = None,
 ) -> int:
     """Trains to the last step, or until a signal asks to stop, and commits what was learnt to
     ``directory/checkpoints``. Returns 0, or the exit code that belongs to the signal.
 
     With ``resume`` the run goes on from its newest checkpoint. On the same CPU with as many threads, weights, optimizer
     state and metrics then equal those of a run that was never interrupted. Fields of the manifest that are named in
-    ``allow`` may have changed since.
+    ``allow`` may have changed since. ``interrupt`` is for a hook that takes long, to see that it shall stop.
 
     Raises:
         FloatingPointError: a loss, gradient or weight is not finite; nothing of that step was applied or saved.
@@ -50,7 +58,7 @@ def train(
     config = run.config
     checkpoints = Checkpoints(directory / "checkpoints", config.checkpoint.keep, config.checkpoint.keep_every)
     with ExitStack() as stack:
-        interrupt = stack.enter_context(Interrupt())
+        interrupt = stack.enter_context(Interrupt() if interrupt is None else interrupt)
 
         def claim() -> None:
             stack.enter_context(checkpoints)
@@ -61,6 +69,7 @@ def train(
         metrics = stack.enter_context(MetricsLog(directory, progress.log_bytes)) if run.world.is_main else None
         batches = stack.enter_context(closing(Ahead(run.batches.at)))
         training = Training(run, progress, interrupt, checkpoints, metrics, hooks)
+        interrupt.watch(config.checkpoint.deadline, training.give_up)
         while True:
             if training.is_due(config.evaluation.every):
                 training.evaluate()
@@ -90,7 +99,10 @@ class Training:
         self.interrupt = interrupt
         self.checkpoints = checkpoints
         self.metrics = metrics
-        self.hooks = [metrics, *hooks] if metrics else []
+        self.hooks: list[Hook] = []
+        if metrics:
+            spikes = Spikes(lambda step: windows(run, step - 1), last_losses(metrics.path, WINDOW))
+            self.hooks = [metrics, spikes, *hooks]
         self.saved = progress.step
         self.throughput = Throughput()
 
@@ -149,6 +161,8 @@ class Training:
                 lr,
                 self.throughput.tokens_per_second,
                 self.throughput.seconds,
+                run.utilization.share(self.throughput.tokens_per_second),
+                peak_memory(run.device),
             )
         )
 
@@ -191,16 +205,30 @@ class Training:
         self.tell(Saved(progress.step, path))
 
     def tell(self, event: Event) -> None:
-        for hook in self.hooks:
-            hook(event)
+        tell(self.hooks, event)
+
+    def give_up(self) -> None:
+        """Ends the process, because what a signal interrupted takes too long; nothing that was committed is touched."""
+        safe = f"step {self.saved} is saved, and --resume goes on from there" if self.saved else "nothing was saved yet"
+        logger.critical(
+            "%g s after the signal this process is still at %s, and stops there: %s. "
+            "A save that takes longer needs a longer checkpoint.deadline",
+            self.run.config.checkpoint.deadline, self.run.world.doing, safe,
+        )  # fmt: skip
+        os._exit(1)
+
+
+def windows(run: Run, step: int) -> list[int]:
+    """The windows of the training tokens that the batch of a step is made of."""
+    return run.batches.indices(step, 0, run.config.batch_size).tolist()
 
 
 def describe_failure(run: Run, step: int, loss: float) -> str:
     """What is known about an update that is not finite, for whoever has to find out why."""
     gradients = {name: parameter.grad for name, parameter in run.model.named_parameters() if parameter.grad is not None}
     bad = first_not_finite(gradients, run.world) or "none"
-    windows = ", ".join(map(str, run.batches.indices(step, 0, run.config.batch_size)))
+    shown = ", ".join(map(str, windows(run, step)))
     return (
-        f"step {step + 1} is not finite and was not applied: loss {loss}, first bad gradient {bad}, windows {windows} "
+        f"step {step + 1} is not finite and was not applied: loss {loss}, first bad gradient {bad}, windows {shown} "
         "of the training tokens. Resume from the last checkpoint with a lower optimizer.lr, or look at the data"
     )

@@ -11,14 +11,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
-from glassgpt.training.hooks import Evaluation, Event, Update
+from glassgpt.training.hooks import Event, Saved
 
 METRICS, LOST = "metrics.jsonl", "metrics.lost.jsonl"
-VARYING = ("tokens_per_second", "seconds")
+VARYING = ("tokens_per_second", "seconds", "mfu", "memory")
 
 
 class MetricsLog:
-    """A hook that appends updates and evaluations to the ``metrics.jsonl`` of a run directory.
+    """A hook that appends what happens, but for checkpoints, to the ``metrics.jsonl`` of a run directory.
 
     ``length`` is how much of the file belongs to the checkpoint the run goes on from. What a killed process wrote after
     it moves to ``metrics.lost.jsonl``: those steps are taken again.
@@ -34,7 +34,7 @@ class MetricsLog:
             self.file.truncate(length)
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, Update | Evaluation):
+        if not isinstance(event, Saved):
             self.file.write(json.dumps(asdict(event), allow_nan=False).encode() + b"\n")
 
     def sync(self) -> int:
@@ -48,6 +48,11 @@ class MetricsLog:
 
     def __exit__(self, *_: object) -> None:
         self.file.close()
+
+
+def last_losses(path: Path, count: int) -> list[float]:
+    """The losses of the last ``count`` updates in a ``metrics.jsonl``."""
+    return [line["loss"] for line in read(path) if "loss" in line][-count:]
 
 
 def read(path: Path) -> list[dict[str, Any]]:

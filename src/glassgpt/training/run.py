@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import cast
 
@@ -11,6 +12,7 @@ from torch import nn
 from glassgpt.data.batches import Batches
 from glassgpt.data.shards import Shards
 from glassgpt.kernels import onednn
+from glassgpt.model.flops import training_flops
 from glassgpt.model.gpt import GPT, initialize
 from glassgpt.parallel.plan import parallelize
 from glassgpt.parallel.precision import InPrecision
@@ -18,9 +20,11 @@ from glassgpt.parallel.whole import WholeParameters
 from glassgpt.parallel.world import World
 from glassgpt.tokenizer.tokenizer import Tokenizer
 from glassgpt.training.config import RunConfig
+from glassgpt.training.environment import device_name
 from glassgpt.training.loss import NextTokenLoss
 from glassgpt.training.optimizer import Optimizer
 from glassgpt.training.precision import WorkingCopy
+from glassgpt.training.utilization import Utilization
 from glassgpt.training.validation import bytes_per_token
 
 
@@ -80,15 +84,8 @@ class Run:
             zero_residual(self.model)
 
     def compile(self) -> None:
-        """Makes the model that computes fast: compiled, or with oneDNN's products where the CPU holds it whole."""
-        model = self.working.model
-        if self.config.compile:
-            for block in model.blocks:
-                block.compile()
-        elif (
-            self.device.type == "cpu" and onednn.is_available() and not self.config.parallel.is_divided(self.world.size)
-        ):
-            onednn.use_onednn(model)
+        """Makes the model that computes fast."""
+        make_fast(self.working.model, self.config, self.device, self.config.parallel.is_divided(self.world.size))
 
     @property
     def accumulation(self) -> int:
@@ -98,6 +95,15 @@ class Run:
     @property
     def tokens_per_step(self) -> int:
         return self.config.batch_size * self.context_length
+
+    @cached_property
+    def utilization(self) -> Utilization:
+        """What a token costs, and what the devices could do."""
+        dtype = self.config.precision
+        if dtype == "float32" and self.device.type == "cuda" and torch.get_float32_matmul_precision() != "highest":
+            dtype = "tf32"  # which is several times as fast, and no rate of it is in the table
+        flops = training_flops(self.model.config, self.context_length, causal=False)
+        return Utilization(flops, device_name(self.device), dtype, self.world.size)
 
     def __str__(self) -> str:
         """What was chosen, in one line."""
@@ -110,6 +116,15 @@ class Run:
             f"{config.optimizer.name}, {self.model.config.num_parameters:,} parameters, "
             f"{self.train.num_tokens:,} tokens of {self.tokenizer.vocab_size:,} kinds"
         )
+
+
+def make_fast(model: GPT, config: RunConfig, device: torch.device, is_divided: bool = False) -> None:
+    """Compiles the blocks if that was asked for; else a CPU that holds the model whole gets oneDNN's products."""
+    if config.compile:
+        for block in model.blocks:
+            block.compile()
+    elif device.type == "cpu" and onednn.is_available() and not is_divided:
+        onednn.use_onednn(model)
 
 
 def find_device(name: str) -> torch.device:
