@@ -37,9 +37,9 @@ def compile_only(self: Any, *args: Any, grid: Any, warmup: bool, **options: Any)
 
 def launch_all() -> None:
     q, k, v = (torch.zeros(2, 3, T, 64, dtype=torch.bfloat16) for T in (1, 256, 256))
-    slots = torch.zeros(2, 1, dtype=torch.int64)
-    decode_attention.attend_live(q, k, v, slots, 4)
-    decode_attention.store(k, v, q, q, slots)
+    rows, slots = torch.zeros(2, dtype=torch.int64), torch.zeros(2, 1, dtype=torch.int64)
+    decode_attention.attend_live(q, k, v, rows, slots, 4)
+    decode_attention.store(k, v, q, q, rows, slots)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 The keys of a row are divided into parts that different programs read at once, which fills the device even for a batch
 of one; a second kernel merges the parts. Source: Dao et al. 2023, https://pytorch.org/blog/flash-decoding. The twins
-are ``model.attention.attend`` under the mask of the cache, and ``model.static_cache.store``.
+are ``model.attention.attend`` under the mask of the cache, and ``StaticLayer.append``.
 
 B batch, T new tokens, S capacity, H heads, D head_dim, P parts, N = B * H * T
 """
@@ -14,43 +14,44 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from glassgpt.model.attention import attend
-from glassgpt.model.cache import Cache
-from glassgpt.model.static_cache import StaticCache
+from glassgpt.model.static_cache import StaticCache, StaticLayer
 
-MOST_TOKENS = 8  # each query reads the keys for itself: with more of them, a matrix product is faster
 PROGRAMS = 256  # about two for each multiprocessor of a large GPU
 BLOCK = 64  # keys that a program reads at once
 
 
+class LiveLayer(StaticLayer):
+    """A layer that appends by one kernel and leaves the keys where they are: its reader is DecodeAttention."""
+
+    def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Stores k and v (B, H, T, D) after what each row holds; returns the keys and values of all rows there are."""
+        store(self.k, self.v, k, v, self.cache.rows, self.cache.slots)
+        return self.k, self.v, self.cache.visible
+
+
 class DecodeAttention:
-    """The ``attend`` of a model that reads ``cache``; whatever else is asked of it, the plain one computes."""
+    """The ``attend`` of a model while it reads ``cache``, which is made of LiveLayers."""
 
     def __init__(self, cache: StaticCache):
         self.cache = cache
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, visible: Tensor | None, dropout: float) -> Tensor:
-        if visible is not self.cache.visible or q.shape[2] > MOST_TOKENS:
-            return attend(q, k, v, visible, dropout)
-        return attend_live(q, k, v, self.cache.slots)
+        assert visible is self.cache.visible and dropout == 0.0
+        return attend_live(q, k, v, self.cache.rows, self.cache.slots)
 
 
-def static_cache(cache: Cache) -> StaticCache:
-    """A StaticCache that appends by one kernel."""
-    return StaticCache(cache, store)
-
-
-def attend_live(q: Tensor, k: Tensor, v: Tensor, slots: Tensor, num_parts: int | None = None) -> Tensor:
-    """Attention (B, H, T, D) of q (B, H, T, D) over the keys of k and v (B, H, S, D) up to ``slots`` (B, T)."""
+def attend_live(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, slots: Tensor, num_parts: int | None = None) -> Tensor:
+    """Attention (B, H, T, D) of q (B, H, T, D) over row ``rows[b]`` of k and v (rows, H, S, D) up to its slot
+    ``slots[b, t]``. T is small: each query reads the keys for itself."""
     B, H, T, D = q.shape
     P = num_parts or parts(B * H * T, k.shape[2])
-    sums, peaks, totals = attend_parts(q, k, v, slots, P)
+    sums, peaks, totals = attend_parts(q, k, v, rows, slots, P)
     y = torch.empty(B, T, H, D, dtype=q.dtype, device=q.device)
     merge_kernel[(B * H * T,)](sums, peaks, totals, y, H, T, P, D, triton.next_power_of_2(D), num_warps=2)
     return y.transpose(1, 2)
 
 
-def attend_parts(q: Tensor, k: Tensor, v: Tensor, slots: Tensor, P: int) -> tuple[Tensor, Tensor, Tensor]:
+def attend_parts(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, slots: Tensor, P: int) -> tuple[Tensor, Tensor, Tensor]:
     """What P parts of the keys say: sums of values weighted by exp(score - peak) (N, P, D), the peaks and the totals
     of the weights, each (N, P). A part without keys has the peak -inf."""
     B, H, T, D = q.shape
@@ -58,7 +59,7 @@ def attend_parts(q: Tensor, k: Tensor, v: Tensor, slots: Tensor, P: int) -> tupl
     sums = torch.empty(B * H * T, P, D, dtype=torch.float32, device=q.device)
     peaks, totals = torch.empty(2, B * H * T, P, dtype=torch.float32, device=q.device)
     part_kernel[(B * H * T, P)](
-        q, k, v, slots, sums, peaks, totals, D**-0.5, *q.stride()[:3], *k.stride()[:3],
+        q, k, v, rows, slots, sums, peaks, totals, D**-0.5, *q.stride()[:3], *k.stride()[:3],
         H, T, P, D, triton.next_power_of_2(D), BLOCK, num_warps=4,
     )  # fmt: skip
     return sums, peaks, totals
@@ -70,25 +71,25 @@ def parts(N: int, S: int) -> int:
     return 1 << (wanted.bit_length() - 1)
 
 
-def store(keys: Tensor, values: Tensor, k: Tensor, v: Tensor, slots: Tensor) -> None:
-    """Writes k and v (B, H, T, D) into keys and values (B, H, S, D), token t of row b at ``slots[b, t]``."""
+def store(keys: Tensor, values: Tensor, k: Tensor, v: Tensor, rows: Tensor, slots: Tensor) -> None:
+    """Writes token t of k and v (B, H, T, D) to slot ``slots[b, t]`` of row ``rows[b]`` in keys and values."""
     B, H, T, D = k.shape
     assert k.stride() == v.stride() and keys.stride() == values.stride() and k.stride(3) == keys.stride(3) == 1
     store_kernel[(B * T, H)](
-        keys, values, k, v, slots, *keys.stride()[:3], *k.stride()[:3],
+        keys, values, k, v, rows, slots, *keys.stride()[:3], *k.stride()[:3],
         T, D, triton.next_power_of_2(D), num_warps=1,
     )  # fmt: skip
 
 
 @triton.jit
 def part_kernel(
-    q, k, v, slots, sums, peaks, totals, scale, q_row, q_head, q_token, k_row, k_head, k_slot,
+    q, k, v, rows, slots, sums, peaks, totals, scale, q_row, q_head, q_token, k_row, k_head, k_slot,
     H: tl.constexpr, T: tl.constexpr, P: tl.constexpr, D: tl.constexpr, WIDTH: tl.constexpr, KEYS: tl.constexpr,
 ):  # fmt: skip
     """One query (program axis 0) over one part of the keys (axis 1)."""
     n = tl.program_id(0)
     part = tl.program_id(1)
-    row = (n // (H * T)).to(tl.int64)
+    row = n // (H * T)
     head = n // T % H
     token = n % T
     end = tl.load(slots + row * T + token).to(tl.int32) + 1
@@ -99,7 +100,7 @@ def part_kernel(
     d = tl.arange(0, WIDTH)
     is_dim = d < D
     x = tl.load(q + row * q_row + head * q_head + token * q_token + d, mask=is_dim, other=0.0).to(tl.float32) * scale
-    block = row * k_row + head * k_head
+    block = tl.load(rows + row) * k_row + head * k_head
     peak = -float("inf")
     total = 0.0
     sum = tl.zeros([WIDTH], dtype=tl.float32)
@@ -143,16 +144,16 @@ def merge_kernel(
 
 @triton.jit
 def store_kernel(
-    keys, values, k, v, slots, to_row, to_head, to_slot, from_row, from_head, from_token,
+    keys, values, k, v, rows, slots, to_row, to_head, to_slot, from_row, from_head, from_token,
     T: tl.constexpr, D: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
     """One head (program axis 1) of one token (axis 0)."""
     n = tl.program_id(0)
     head = tl.program_id(1)
-    row = (n // T).to(tl.int64)
+    row = n // T
     slot = tl.load(slots + n)
     d = tl.arange(0, WIDTH)
     source = row * from_row + head * from_head + n % T * from_token + d
-    target = row * to_row + head * to_head + slot * to_slot + d
+    target = tl.load(rows + row) * to_row + head * to_head + slot * to_slot + d
     tl.store(keys + target, tl.load(k + source, mask=d < D), mask=d < D)
     tl.store(values + target, tl.load(v + source, mask=d < D), mask=d < D)
