@@ -15,10 +15,12 @@ from glassgpt.weights.formats import Opened, write_model
 
 Files = dict[str, bytes]  # relative path -> content; the model is at "model" or at its only file
 
-# Our name for a kind of seed -> the format and the path it is written to.
+# Our name for a kind of seed -> the format, the path it is written to, and perhaps a dtype.
 KINDS = {
     "hf": ("hf", "model"),
     "hf-bin": ("hf", "model"),
+    "int8": ("quantized", "model"),
+    "int4": ("quantized", "model", "int4"),
     "openai": ("openai", "model"),
     "book": ("book", "model.pth"),
     "safetensors": ("book", "model.safetensors"),
@@ -30,11 +32,11 @@ KINDS = {
 
 def seed(kind: str) -> tuple[Files, str]:
     """The files of a valid model of this kind, and which path to open."""
-    name, path = KINDS[kind]
+    name, path, *dtype = KINDS[kind]
     tokenizer = Tokenizer([*BYTES, b"ab", b"abc"])
     config = ModelConfig(vocab_size=tokenizer.vocab_size, context_length=3, emb_dim=4, num_heads=2, num_layers=1)
     with tempfile.TemporaryDirectory() as folder:
-        write_model(Opened.of(initialize(GPT(config), seed=1), tokenizer), name, Path(folder) / path)
+        write_model(Opened.of(initialize(GPT(config), seed=1), tokenizer), name, Path(folder) / path, *dtype)
         if kind == "hf-bin":
             _as_pytorch(Path(folder) / path)
         files = {str(file.relative_to(folder)): file.read_bytes() for file in Path(folder).rglob("*") if file.is_file()}

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from glassgpt.weights.certificate import Certificate, StoredModel, TensorLine
 
-Format = Literal["hf", "gguf", "onnx", "openai", "book", "nanogpt", "llmc"]
-Dtype = Literal["float32", "float16", "bfloat16", "q8_0", "q5_0", "q4_0"]
+Format = Literal["hf", "quantized", "gguf", "onnx", "openai", "book", "nanogpt", "llmc"]
+Dtype = Literal["float32", "float16", "bfloat16", "q8_0", "q5_0", "q4_0", "int8", "int4"]
 
 
 def convert(
@@ -40,7 +40,8 @@ def convert(
         source: A file or directory of any format, a run, a hub id, or gpt2, gpt2-medium, gpt2-large, gpt2-xl.
         destination: Where it goes; nothing may be there yet.
         to: The format.
-        dtype: How numbers are stored; q8_0, q5_0 and q4_0 (8, 5 and 4 bits) in GGUF only. Default: the format's own.
+        dtype: How numbers are stored; q8_0, q5_0 and q4_0 (8, 5 and 4 bits) in GGUF only, int8 and int4 in quantized
+            only. Default: the format's own.
         tokenizer: For a source without one: "gpt2", or a directory with a tokenizer.json.
         json: Print the certificate as JSON.
     """

@@ -65,7 +65,7 @@ def of_gguf(path: Path) -> Described:
 
 
 def of_hugging_face(path: Path) -> Described:
-    from glassgpt.weights.hugging_face_config import config_from_json
+    from glassgpt.weights.hugging_face_config import QUANTIZED, config_from_json
 
     config = config_from_json(read_json(path / "config.json", MAX_CONFIG_BYTES))
     dtypes: Counter[str] = Counter()
@@ -75,7 +75,7 @@ def of_hugging_face(path: Path) -> Described:
         tokenizer = Tokenizer.load(path)
     except FileNotFoundError:
         tokenizer = None
-    return "hf", config, dict(dtypes), tokenizer
+    return "quantized" if (path / QUANTIZED).is_file() else "hf", config, dict(dtypes), tokenizer
 
 
 def safetensors_dtypes(path: Path) -> Counter[str]:
@@ -119,7 +119,7 @@ def origin(path: Path) -> dict[str, Any] | None:
 
 def commands(form: str, tokenizer: Tokenizer | None) -> list[str]:
     """The commands that open a model of this format."""
-    can_generate = form == "hf" and tokenizer is not None
+    can_generate = form in ("hf", "quantized") and tokenizer is not None
     return [*(["generate"] if can_generate else []), "convert", "compare", "info"]
 
 

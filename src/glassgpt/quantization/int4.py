@@ -63,11 +63,14 @@ class Int4(QuantizedMatrix):
         numbers = ((words[..., None] >> shifts(words)) & 15) - 8  # (..., I/8, 8)
         return numbers.to(torch.int8).view(*scales.shape, -1), scales
 
+    @property
+    def group(self) -> int:
+        return self.values.shape[1] * WORD // self.scales.shape[1]
+
     def fields(self, bias: Tensor | None) -> MatrixFields:
-        group = self.values.shape[1] * WORD // self.scales.shape[1]
         values, scales = self.values.data_ptr(), self.scales.data_ptr()
         where = values, scales, 0 if bias is None else bias.data_ptr()
-        return Storage.INT4, self.out_features, self.in_features, group, *where
+        return Storage.INT4, self.out_features, self.in_features, self.group, *where
 
 
 def nearest(weight: Tensor) -> tuple[Tensor, Tensor]:

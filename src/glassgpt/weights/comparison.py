@@ -19,6 +19,7 @@ from glassgpt.weights.translate import write_as
 
 NAMES: dict[str, dict[str, Foreign]] = {
     "hf": HUGGING_FACE, "gguf": GGUF, "openai": OPENAI, "book": BOOK, "nanogpt": NANOGPT, "llmc": NANOGPT,
+    "quantized": NANOGPT,
 }  # fmt: skip
 
 # How far a number may be off once it is stored so, as a share of the largest number of its tensor, and how far the
@@ -28,6 +29,7 @@ TOLERANCES = {
     "float64": (0.0, 1e-4), "float32": (0.0, 1e-4), "F32": (0.0, 1e-4),
     "float16": (2**-11, 0.02), "F16": (2**-11, 0.02), "bfloat16": (2**-8, 0.1), "BF16": (2**-8, 0.1),
     "Q8_0": (1 / 127, 0.1), "Q5_0": (1 / 15, 0.5), "Q4_0": (1 / 7, 1.0),
+    "int8": (1 / 127, 0.1), "int4": (1 / 4, 1.0),
 }  # fmt: skip
 
 # Where a tensor comes from that the source does not store.

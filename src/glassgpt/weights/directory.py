@@ -17,7 +17,7 @@ from glassgpt.tokenizer.strict_json import read_json
 from glassgpt.tokenizer.tokenizer import Tokenizer
 from glassgpt.weights.files import chunks, open_tensors
 from glassgpt.weights.hugging_face import from_hugging_face, to_hugging_face
-from glassgpt.weights.hugging_face_config import config_from_json, config_to_json
+from glassgpt.weights.hugging_face_config import QUANTIZED, config_from_json, config_to_json
 from glassgpt.weights.lazy import LazyTensors
 from glassgpt.weights.torch_files import TorchFile
 from glassgpt.weights.untrusted import naming
@@ -162,6 +162,8 @@ def _open_files(directory: Path) -> LazyTensors:
         with naming(path):
             file = TorchFile(path)
             return file.tensors(file.content)
+    if (directory / QUANTIZED).is_file():
+        raise ValueError(f"its weights are quantized: `glassgpt convert {directory} NEW --to hf` makes them float32")
     if not (path := directory / INDEX).is_file():
         raise FileNotFoundError(f"{directory} holds no {WEIGHTS}, {INDEX} or {PICKLED}")
     weight_map = _read_object(path, MAX_INDEX_BYTES).get("weight_map")

@@ -31,6 +31,7 @@ Progress = Callable[[str, int, int], None]  # tensor name, how many are done wit
 FORMATS: dict[str, str] = {
     "gguf": "glassgpt.weights.gguf",
     "onnx": "glassgpt.weights.onnx",  # before Hugging Face's, whose config.json it has too
+    "quantized": "glassgpt.weights.quantized",  # has Hugging Face's config.json too
     "hf": "glassgpt.weights.directory_format",
     "openai": "glassgpt.weights.openai",
     "book": "glassgpt.weights.book_file",

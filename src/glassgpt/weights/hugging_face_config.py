@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+QUANTIZED = "quantized.safetensors"  # lies beside such a config.json where the weights are quantized
+
 # GPT2Config's settings -> our configuration.
 _FIELDS = {
     "vocab_size": "vocab_size",
