@@ -5,7 +5,8 @@ import json
 import pytest
 import torch
 
-from glassgpt.weights.files import MAX_HEADER_BYTES, chunks, is_safetensors, read
+from glassgpt.weights.files import chunks, read
+from glassgpt.weights.safetensors_header import MAX_HEADER_BYTES, is_safetensors
 
 A = {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}
 B = {"dtype": "F16", "shape": [4], "data_offsets": [24, 32]}

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from glassgpt.weights.pickle_writer import encode
-from glassgpt.weights.pickles import Storage, StoredTensor, describe
+from glassgpt.weights.pickles import describe
+from glassgpt.weights.torch_objects import Storage, StoredTensor
 
 TENSOR = StoredTensor(Storage("0", "float32", 12), 2, (2, 5))
 PLAIN = {

@@ -22,6 +22,7 @@ from glassgpt.weights.gguf_header import KINDS, Entry, Kind, read_header
 from glassgpt.weights.gguf_keys import QKV_BIAS, config_from, tokenizer_from
 from glassgpt.weights.lazy import LazyTensors
 from glassgpt.weights.names import GGUF
+from glassgpt.weights.places import Place
 from glassgpt.weights.translate import read_lazily, with_qkv_bias, without_qkv_bias, write_as, write_lazily
 from glassgpt.weights.untrusted import RawFile, tensor_of
 
@@ -32,7 +33,7 @@ DTYPES = {
 }  # fmt: skip
 NORMAL, CONTROL = 1, 3  # types of tokens
 
-_PLAIN = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+_PLAIN = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _KINDS = {kind.name: kind for kind in KINDS.values()}
 
 
@@ -54,11 +55,11 @@ def read(path: Path) -> Opened:
     config, entries = config_from(path, header), dict(header.tensors)
     if config.tied_head and entries.pop("output.weight", None):
         notes.append("output.weight repeats token_embd.weight: the output layer is tied")
-    blank = {
-        name: torch.empty(entry.shape, dtype=_PLAIN.get(entry.kind.name, torch.float32), device="meta")
+    places = {
+        name: Place(entry.offset, entry.shape, _PLAIN.get(entry.kind.name, "float32"))
         for name, entry in entries.items()
     }
-    theirs = LazyTensors(blank, lambda name: _load(file, entries[name]))
+    theirs = LazyTensors.at(places, lambda name: _load(file, entries[name]))
     ours = read_lazily(GGUF, theirs, config.model_copy(update={"qkv_bias": True}))
     ours = without_qkv_bias(ours, config)
     names = zip(ours, write_as(GGUF, ours.blank, config), strict=True)
@@ -113,7 +114,7 @@ def _kind(name: str, tensor: Tensor, wanted: str, config: ModelConfig) -> Kind:
 def _store(tensor: Tensor, kind: Kind) -> Any:
     """The tensor's numbers as a NumPy array of the kind's bytes."""
     if kind.name in _PLAIN:
-        plain = tensor.to(_PLAIN[kind.name]).contiguous()
+        plain = tensor.to(getattr(torch, _PLAIN[kind.name])).contiguous()
         return plain.view(torch.uint8).numpy() if plain.dtype == torch.bfloat16 else plain.numpy()
     gguf = package("gguf")
     return gguf.quants.quantize(tensor.float().contiguous().numpy(), gguf.GGMLQuantizationType[kind.name])
@@ -122,9 +123,9 @@ def _store(tensor: Tensor, kind: Kind) -> Any:
 def _load(file: RawFile, entry: Entry) -> Tensor:
     """The inverse of ``_store``."""
     if dtype := _PLAIN.get(entry.kind.name):
-        return file.tensor(entry.offset, entry.shape, dtype)
+        return file.tensor(Place(entry.offset, entry.shape, dtype))
     gguf = package("gguf")
-    blocks = tensor_of(file.read(entry.offset, entry.bytes), (prod(entry.shape[:-1]), -1), torch.uint8).numpy()
+    blocks = tensor_of(file.read(entry.offset, entry.bytes), (prod(entry.shape[:-1]), -1), "uint8").numpy()
     numbers = gguf.quants.dequantize(blocks, gguf.GGMLQuantizationType[entry.kind.name])
     return torch.from_numpy(numbers).reshape(entry.shape)
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import torch
 from torch import Tensor
 
+from glassgpt.weights.places import Place
+
 
 class LazyTensors(Mapping[str, Tensor]):
     """Named tensors behind a function that reads one. ``blank`` has their shapes and dtypes, without storage."""
@@ -19,6 +21,14 @@ class LazyTensors(Mapping[str, Tensor]):
     def of(cls, tensors: Mapping[str, Tensor]) -> LazyTensors:
         """Tensors that are in memory already, or lazy ones as they are."""
         return tensors if isinstance(tensors, LazyTensors) else cls(tensors, tensors.__getitem__)
+
+    @classmethod
+    def at(cls, places: Mapping[str, Place], read: Callable[[str], Tensor]) -> LazyTensors:
+        """Tensors that lie in a file."""
+        return cls(
+            {name: torch.empty(p.shape, dtype=getattr(torch, p.dtype), device="meta") for name, p in places.items()},
+            read,
+        )
 
     def __getitem__(self, name: str) -> Tensor:
         if name not in self.blank:
@@ -61,3 +71,8 @@ class LazyTensors(Mapping[str, Tensor]):
 def blank_of(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """Tensors to look up shapes and dtypes in, without reading lazy ones."""
     return tensors.blank if isinstance(tensors, LazyTensors) else tensors
+
+
+def dtype_name(tensor: Tensor) -> str:
+    """torch's name of a tensor's dtype, such as float32."""
+    return str(tensor.dtype).removeprefix("torch.")

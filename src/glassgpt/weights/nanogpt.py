@@ -14,23 +14,14 @@ import torch
 
 from glassgpt.model.config import ModelConfig
 from glassgpt.weights.book import require_tied
+from glassgpt.weights.foreign_configs import NANOGPT_ARGUMENTS, nanogpt_config
 from glassgpt.weights.formats import Format, Opened, dtype_named, dtypes
 from glassgpt.weights.lazy import LazyTensors
 from glassgpt.weights.names import NANOGPT
-from glassgpt.weights.torch_files import TorchFile, is_torch_file, write_torch
+from glassgpt.weights.torch_files import TorchFile, is_torch_file
+from glassgpt.weights.torch_writer import write_torch
 from glassgpt.weights.translate import blank, read_lazily, write_as, write_lazily
-from glassgpt.weights.untrusted import config_of
 
-# model_args -> our configuration.
-ARGUMENTS = {
-    "vocab_size": "vocab_size",
-    "block_size": "context_length",
-    "n_embd": "emb_dim",
-    "n_head": "num_heads",
-    "n_layer": "num_layers",
-    "dropout": "dropout",
-    "bias": "qkv_bias",
-}
 GELU = "nanoGPT computes the exact GELU, this model its tanh approximation: logits agree to about three digits"
 
 _COMPILED = "_orig_mod."  # what torch.compile puts before every name
@@ -44,10 +35,8 @@ def read(path: Path) -> Opened:
         ValueError: the file is none, breaks a rule, or its tensors do not belong to its ``model_args``.
     """
     file = TorchFile(path)
-    arguments, state = _part(file.content, "model_args"), _part(file.content, "model")
-    if unknown := [str(name)[:100] for name in arguments if name not in ARGUMENTS]:
-        raise ValueError(f"its model_args have {', '.join(unknown)}: expected {', '.join(ARGUMENTS)}")
-    config = config_of({ARGUMENTS[name]: value for name, value in arguments.items()})
+    arguments, state = part(file.content, "model_args"), part(file.content, "model")
+    config = nanogpt_config(arguments)
     named = {name.removeprefix(_COMPILED): name for name in state if isinstance(name, str)}
     masks = [name for name in named if _MASK.fullmatch(name)]
     theirs = file.tensors({name: state[old] for name, old in named.items() if name not in masks})
@@ -87,12 +76,12 @@ def write(opened: Opened, path: Path, dtype: str | None) -> None:
         ours = ours.joined({f"blocks.{layer}.attention.qkv.bias": zeros for layer in range(config.num_layers)})
     theirs = write_lazily(NANOGPT, ours, biased)
     names = {name: name for name in theirs}
-    arguments = {name: getattr(biased, field) for name, field in ARGUMENTS.items()}
+    arguments = {name: getattr(biased, field) for name, field in NANOGPT_ARGUMENTS.items()}
     tied = {"lm_head.weight": "transformer.wte.weight"}
     write_torch(path, {"model": theirs.renamed(names | tied), "model_args": arguments}, tied)
 
 
-def _part(content: Any, key: str) -> dict[Any, Any]:
+def part(content: Any, key: str) -> dict[Any, Any]:
     if not isinstance(content, dict) or not isinstance(part := content.get(key), dict):
         keys = (
             f"a dictionary of {', '.join(repr(k)[:40] for k in list(content)[:8])}" if isinstance(content, dict) else ""

@@ -10,9 +10,7 @@ B batch, T new tokens, P past tokens, L layers, H heads, D head_dim, V vocabular
 from __future__ import annotations
 
 import json
-from math import prod
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,12 +22,9 @@ from glassgpt.weights.formats import Format, Opened, dtypes
 from glassgpt.weights.hugging_face_config import config_to_json
 from glassgpt.weights.lazy import LazyTensors
 from glassgpt.weights.onnx_graph import INPUTS, OUTPUTS, exported
+from glassgpt.weights.onnx_weights import MODEL, WEIGHTS, read_weights
 from glassgpt.weights.translate import blank, check
-from glassgpt.weights.untrusted import RawFile, check_disjoint, tensor_of
-
-MODEL, WEIGHTS = "model.onnx", "model.onnx.data"
-MAX_GRAPH_BYTES = 64 * 2**20  # without weights; GPT-2 XL's has 6 MB
-FLOAT = 1  # TensorProto.FLOAT
+from glassgpt.weights.untrusted import RawFile, tensor_of
 
 
 def recognizes(path: Path) -> bool:
@@ -82,59 +77,18 @@ def read(path: Path) -> Opened:
 
     Raises:
         ValueError: the weights are not those of the configuration, or lie where none can.
-        ImportError: the ``onnx`` package is not installed.
     """
     config, file = load_config(path), RawFile(path / WEIGHTS)
-    stored = _weights(path / MODEL)
-    wanted = blank(config)
-    places = {name: _place(stored[name], file.size) for name in wanted if name in stored}
-    check(wanted, {name: torch.empty(tuple(stored[name].dims), device="meta") for name in places})
-    check_disjoint((offset, offset + length, name) for name, (offset, length) in places.items() if length)
+    weights = read_weights(path / MODEL, file)
 
     def load(name: str) -> Tensor:
-        offset, length = places[name]
-        content = file.read(offset, length) if length else bytearray(stored[name].raw_data)
-        return tensor_of(content, wanted[name].shape, torch.float32)
+        place, inside = weights[name]
+        return file.tensor(place) if inside is None else tensor_of(bytearray(inside), place.shape, place.dtype)
 
-    tensors = LazyTensors(wanted, load)
+    tensors = LazyTensors.at({name: weight.place for name, weight in weights.items()}, load)
+    check(blank(config), tensors.blank)
     tokenizer = Tokenizer.load(path) if (path / "tokenizer.json").is_file() else None
     return Opened("onnx", config, tensors, tokenizer, {"dtypes": dtypes(tensors), "notes": []})
-
-
-def _weights(path: Path) -> dict[str, Any]:
-    """What the graph says of its weights, by our names."""
-    onnx = package("onnx")
-    from google.protobuf.message import DecodeError
-
-    if (size := path.stat().st_size) > MAX_GRAPH_BYTES:
-        raise ValueError(
-            f"{MODEL} has {size:,} bytes, expected at most {MAX_GRAPH_BYTES:,} with the weights in {WEIGHTS}"
-        )
-    try:
-        graph = onnx.load_model_from_string(path.read_bytes()).graph
-    except DecodeError as error:
-        raise ValueError(f"{MODEL} is no ONNX model: {error}") from None
-    prefix = "model."
-    return {weight.name.removeprefix(prefix): weight for weight in graph.initializer if weight.name.startswith(prefix)}
-
-
-def _place(weight: Any, end: int) -> tuple[int, int]:
-    """Offset and length of a weight in the file of ``end`` bytes beside the graph; no length for one inside the graph.
-
-    Raises:
-        ValueError: it lies in another file or beyond the end of this one, or is not as long as its shape says.
-    """
-    size = 4 * prod(weight.dims)
-    if weight.data_type != FLOAT:
-        raise ValueError(f"{weight.name} is stored as ONNX type {weight.data_type}, expected {FLOAT} (float32)")
-    entries = {entry.key: entry.value for entry in weight.external_data}
-    if entries and (location := entries.get("location")) != WEIGHTS:
-        raise ValueError(f"{weight.name} lies in {location!r}, expected {WEIGHTS!r}")
-    if (found := int(entries.get("length", len(weight.raw_data)))) != size:
-        raise ValueError(f"{weight.name} has {found:,} bytes, its shape {tuple(weight.dims)} takes {size:,}")
-    if (offset := int(entries.get("offset", 0))) + size > end and entries:
-        raise ValueError(f"{weight.name} would end at byte {offset + size:,} of {end:,}: {WEIGHTS} was cut off")
-    return offset, size if entries else 0
 
 
 FORMAT = Format("onnx", "ONNX with a cache, for onnxruntime", recognizes, read, write)

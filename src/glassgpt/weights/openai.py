@@ -12,24 +12,16 @@ from pathlib import Path
 
 import torch
 
-from glassgpt.tokenizer.strict_json import read_json
 from glassgpt.tokenizer.tokenizer import Tokenizer
+from glassgpt.weights.foreign_configs import OPENAI_HPARAMS, openai_hparams
 from glassgpt.weights.formats import Format, Opened, as_gpt2, dtypes
 from glassgpt.weights.names import OPENAI
-from glassgpt.weights.tensor_bundle import TensorBundle, write_bundle
+from glassgpt.weights.tensor_bundle import TensorBundle
+from glassgpt.weights.tensor_bundle_writer import write_bundle
 from glassgpt.weights.translate import read_lazily, write_lazily
-from glassgpt.weights.untrusted import RawFile, config_of, naming
+from glassgpt.weights.untrusted import RawFile, naming
 
-# hparams.json -> our configuration.
-SIZES = {
-    "n_vocab": "vocab_size",
-    "n_ctx": "context_length",
-    "n_embd": "emb_dim",
-    "n_head": "num_heads",
-    "n_layer": "num_layers",
-}
 NAME = "model.ckpt"
-MAX_HPARAMS_BYTES = 2**20
 MAX_CHECKPOINT_BYTES = 2**16
 
 _PREFIX = re.compile(r'^model_checkpoint_path: "([^"]*)"$', re.MULTILINE)
@@ -47,13 +39,9 @@ def read(path: Path) -> Opened:
         FileNotFoundError: the checkpoint has no index or data.
         ValueError: a file breaks a rule, or the tensors do not belong to ``hparams.json``.
     """
-    with naming(path / "hparams.json"):
-        hparams = read_json(path / "hparams.json", MAX_HPARAMS_BYTES)
-        if not isinstance(hparams, dict):
-            raise ValueError(f"it holds a {type(hparams).__name__}, expected an object with {', '.join(SIZES)}")
-        config = config_of({ours: hparams[theirs] for theirs, ours in SIZES.items() if theirs in hparams})
+    config, hparams = openai_hparams(path)
     bundle = TensorBundle(path / prefix(path / "checkpoint"))
-    tensors = read_lazily(OPENAI, bundle.tensors, config)
+    tensors = read_lazily(OPENAI, bundle.tensors(), config)
     notes = [f"skipped {name}, which is no weight" for name in bundle.skipped]
     tokenizer = Tokenizer.load(path) if (path / "encoder.json").is_file() else None
     return Opened("openai", config, tensors, tokenizer, {"dtypes": dtypes(tensors), "notes": notes, "hparams": hparams})
@@ -67,7 +55,7 @@ def write(opened: Opened, path: Path, dtype: str | None) -> None:
     """
     tensors = write_lazily(OPENAI, as_gpt2(opened, "OpenAI's GPT-2", torch.float32), opened.config)
     path.mkdir()
-    hparams = {theirs: getattr(opened.config, ours) for theirs, ours in SIZES.items()}
+    hparams = {theirs: getattr(opened.config, ours) for theirs, ours in OPENAI_HPARAMS.items()}
     (path / "hparams.json").write_text(json.dumps(hparams) + "\n")
     lines = [f'{field}: "{NAME}"\n' for field in ("model_checkpoint_path", "all_model_checkpoint_paths")]
     (path / "checkpoint").write_text("".join(lines))

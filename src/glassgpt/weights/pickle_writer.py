@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from math import prod
 from typing import Any
 
-from glassgpt.weights.pickles import STORAGES, StoredTensor
+from glassgpt.weights.torch_objects import STORAGES, StoredTensor
 
 _KINDS = {dtype: kind for kind, dtype in STORAGES.items()}
 

@@ -87,8 +87,10 @@ def _entries(block: bytes) -> Iterator[Item]:
     end -= 4 * restarts
     if restarts < 0 or end < 0 or any(start > end for start in memoryview(block[end:-4]).cast("I")):
         raise ValueError("its restarts lead out of it")
-    cursor, key = Cursor(block[:end]), b""
+    cursor, key, count = Cursor(block[:end]), b"", 0
     while not cursor.at_end:
+        if (count := count + 1) > MAX_ENTRIES:
+            raise ValueError(f"it has more than {MAX_ENTRIES:,} entries")
         shared, unshared, size = cursor.varint(), cursor.varint(), cursor.varint()
         if shared > len(key) or shared + unshared > MAX_KEY:
             raise ValueError(f"a key of {shared + unshared:,} bytes shares {shared:,} with one of {len(key):,}")

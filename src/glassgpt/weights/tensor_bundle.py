@@ -1,4 +1,4 @@
-"""TensorFlow's checkpoint, a "tensor bundle" of version 2, read and written without TensorFlow.
+"""TensorFlow's checkpoint, a "tensor bundle" of version 2, read without TensorFlow; its index also without torch.
 
 ``NAME.index`` is a sorted table from each variable's name to where it lies in ``NAME.data-00000-of-00001``, which is
 nothing but tensors. ``tf.train.load_checkpoint`` needs these two; a ``NAME.meta`` holds a graph and is never opened.
@@ -9,23 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
-from math import prod
 from pathlib import Path
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from glassgpt.weights.crc32c import masked
-from glassgpt.weights.lazy import LazyTensors
-from glassgpt.weights.sorted_table import read_table, table
+from glassgpt.weights.places import Place
+from glassgpt.weights.sorted_table import read_table
 from glassgpt.weights.untrusted import RawFile, check_disjoint, check_names, check_shape, naming, tensor_of
-from glassgpt.weights.wire import FIXED32, TEXT, VARINT, Field, Value, message, parse
+from glassgpt.weights.wire import Field, Value, parse
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from glassgpt.weights.lazy import LazyTensors
 
 MAX_SHARDS = 64
 
 # core/framework/types.proto. Integers count steps; strings describe the objects of a program.
-FLOATS = {1: torch.float32, 19: torch.float16, 14: torch.bfloat16}
+FLOATS = {1: "float32", 19: "float16", 14: "bfloat16"}
 _INT32, _STRING, _INT64 = 3, 7, 9
 _OBJECTS = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"  # what tf.train.Checkpoint puts behind every name
@@ -64,66 +65,43 @@ class TensorBundle:
             ]
             entries = {key.decode("utf-8").removesuffix(_SUFFIX): _entry(key, value) for key, value in items[1:]}
             self.skipped = [name for name, entry in entries.items() if _is_no_weight(name, entry)]
-            self.entries = {name: entry for name, entry in entries.items() if name not in self.skipped}
+            self.entries = {name: entry for name, entry in entries.items() if entry.dtype in FLOATS}
             if len(entries) < len(items) - 1:
                 raise ValueError("it has a variable twice")
             check_names(self.entries)
-            self._check_places()
+            self.places = {name: self._place(name, entry) for name, entry in self.entries.items()}
+            self._check_apart()
 
-    @cached_property
     def tensors(self) -> LazyTensors:
         """The variables, each read, with its CRC checked, when it is asked for."""
-        blank = {
-            name: torch.empty(entry.shape, dtype=FLOATS[entry.dtype], device="meta")
-            for name, entry in self.entries.items()
-        }
-        return LazyTensors(blank, self._read)
+        from glassgpt.weights.lazy import LazyTensors  # here: it imports torch, which the index does without
 
-    def _check_places(self) -> None:
-        for name, entry in self.entries.items():
-            check_shape(name, entry.shape)
-            if entry.shard >= len(self.shards):
-                raise ValueError(f"{name} lies in shard {entry.shard} of {len(self.shards)}")
-            size = prod(entry.shape) * FLOATS[entry.dtype].itemsize
-            if size != entry.size:
-                raise ValueError(f"{name} has {entry.size:,} bytes, its shape {entry.shape} takes {size:,}")
-            if entry.offset + entry.size > (shard := self.shards[entry.shard]).size:
-                raise ValueError(f"{name} ends at byte {entry.offset + size:,}, {shard.path.name} has {shard.size:,}")
+        return LazyTensors.at(self.places, self._read)
+
+    def _place(self, name: str, entry: Entry) -> Place:
+        check_shape(name, entry.shape)
+        if entry.shard >= len(self.shards):
+            raise ValueError(f"{name} lies in shard {entry.shard} of {len(self.shards)}")
+        place = Place(entry.offset, entry.shape, FLOATS[entry.dtype])
+        if (size := place.end - place.offset) != entry.size:
+            raise ValueError(f"{name} has {entry.size:,} bytes, its shape {entry.shape} takes {size:,}")
+        if place.end > (shard := self.shards[entry.shard]).size:
+            raise ValueError(f"{name} ends at byte {place.end:,}, {shard.path.name} has {shard.size:,}")
+        return place
+
+    def _check_apart(self) -> None:
         for number in range(len(self.shards)):
-            check_disjoint(
-                (entry.offset, entry.offset + entry.size, name)
-                for name, entry in self.entries.items()
-                if entry.shard == number
-            )
+            inside = [name for name, entry in self.entries.items() if entry.shard == number]
+            check_disjoint((self.places[name].offset, self.places[name].end, name) for name in inside)
 
     def _read(self, name: str) -> Tensor:
-        entry = self.entries[name]
+        entry, place = self.entries[name], self.places[name]
         shard = self.shards[entry.shard]
         with naming(shard.path):
             content = shard.read(entry.offset, entry.size)
             if masked(content) != entry.crc:
                 raise ValueError(f"{name} is damaged: its CRC-32C at byte {entry.offset:,} is wrong")
-        return tensor_of(content, entry.shape, FLOATS[entry.dtype])
-
-
-def write_bundle(prefix: Path, tensors: LazyTensors) -> None:
-    """Writes ``prefix.index`` and ``prefix.data-00000-of-00001``; memory stays near one tensor."""
-    kinds = {dtype: number for number, dtype in FLOATS.items()}
-    header = message([(1, VARINT, 1), (3, TEXT, message([(1, VARINT, 1)]))])  # one shard, version 1
-    items, offset = [(b"", header)], 0
-    with prefix.with_name(prefix.name + ".data-00000-of-00001").open("wb") as file:
-        for name in sorted(tensors):
-            tensor = tensors[name].detach().cpu().contiguous()
-            content = tensor.reshape(-1).view(torch.uint8).numpy().data
-            file.write(content)
-            shape = b"".join(message([(2, TEXT, message([(1, VARINT, size)]))]) for size in tensor.shape)
-            entry = [
-                (1, VARINT, kinds[tensor.dtype]), (2, TEXT, shape), (4, VARINT, offset), (5, VARINT, content.nbytes),
-                (6, FIXED32, masked(content)),
-            ]  # fmt: skip
-            items.append((name.encode(), message(entry)))
-            offset += content.nbytes
-    prefix.with_name(prefix.name + ".index").write_bytes(table(items))
+        return tensor_of(content, place.shape, place.dtype)
 
 
 def _num_shards(header: bytes) -> int:

@@ -1,21 +1,23 @@
-"""Files of ``torch.save`` (.pt, .pth, .bin) read and written without pickle: a zip of one described pickle and of raw
-storages. Nothing in such a file is ever executed. Knows nothing of models."""
+"""Files of ``torch.save`` (.pt, .pth, .bin) read without pickle: a zip of one described pickle and of raw storages.
+
+Nothing in such a file is ever executed. Knows nothing of models. Imports no torch for what needs no numbers.
+"""
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
-from glassgpt.weights.lazy import LazyTensors
-from glassgpt.weights.pickle_writer import encode
-from glassgpt.weights.pickles import MAX_BYTES, Storage, StoredTensor, describe
+from glassgpt.weights.pickles import MAX_BYTES, describe
+from glassgpt.weights.places import ITEMSIZES, Place
 from glassgpt.weights.stored_zip import check_crc, read_entries
+from glassgpt.weights.torch_objects import StoredTensor
 from glassgpt.weights.untrusted import RawFile, check_disjoint, check_names, check_shape
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from glassgpt.weights.lazy import LazyTensors
 
 # The first bytes of the format before PyTorch 1.6: protocol 2, then the number 0x1950a86a20f9469cfc6c.
 LEGACY = bytes.fromhex("80028a0a6cfc9c46f9206aa85019")
@@ -48,10 +50,9 @@ class TorchFile:
         if self._small("byteorder", b"little").strip() != b"little":
             raise ValueError("it was saved on a big-endian machine, which is not read")
         self.content = describe(self._small("data.pkl"))
-        self._verified: set[str] = set()
 
-    def tensors(self, state: Any) -> LazyTensors:
-        """The tensors of a state dict inside ``content``, each read, with its CRC-32 checked, when it is asked for.
+    def places(self, state: Any) -> dict[str, Place]:
+        """Where the tensors of a state dict inside ``content`` lie.
 
         Raises:
             ValueError: ``state`` is no state dict, or its tensors do not fit their storages.
@@ -62,13 +63,24 @@ class TorchFile:
         check_names(state)
         for name, tensor in state.items():
             check_shape(name, tensor.shape)
-            self._check_storage(tensor.storage)
-        self._check_sharing(state)
-        blank = {
-            name: torch.empty(tensor.shape, dtype=_dtype(tensor.storage), device="meta")
-            for name, tensor in state.items()
-        }
-        return LazyTensors(blank, lambda name: self._read(state[name]))
+        places = {name: self._place(tensor) for name, tensor in state.items()}
+        same = {(place.offset, place.end): name for name, place in places.items()}  # tied tensors are one and the same
+        check_disjoint((start, end, name) for (start, end), name in same.items())
+        return places
+
+    def tensors(self, state: Any) -> LazyTensors:
+        """The same tensors, each read, with its storage's CRC-32 checked, when it is asked for."""
+        from glassgpt.weights.lazy import LazyTensors  # here: it imports torch, which ``places`` does without
+
+        places, verified = self.places(state), set()
+
+        def read(name: str) -> Tensor:
+            if (entry := f"data/{state[name].storage.key}") not in verified:
+                check_crc(self.file, self.entries[entry], entry)
+                verified.add(entry)
+            return self.file.tensor(places[name])
+
+        return LazyTensors.at(places, read)
 
     def _small(self, name: str, default: bytes | None = None) -> bytes | bytearray:
         if (entry := self.entries.get(name)) is None:
@@ -80,31 +92,16 @@ class TorchFile:
         check_crc(self.file, entry, name)
         return self.file.read(entry.offset, entry.size)
 
-    def _check_storage(self, storage: Storage) -> None:
+    def _place(self, tensor: StoredTensor) -> Place:
+        storage = tensor.storage
         if (entry := self.entries.get(f"data/{storage.key}")) is None:
             raise ValueError(f"it has no storage data/{storage.key}")
-        if storage.numel * _dtype(storage).itemsize != entry.size:
+        size = ITEMSIZES[storage.dtype]
+        if storage.numel * size != entry.size:
             raise ValueError(
                 f"data/{storage.key} has {entry.size:,} bytes, {storage.numel:,} of {storage.dtype} were announced"
             )
-
-    def _check_sharing(self, state: Mapping[str, StoredTensor]) -> None:
-        """Tensors may be one and the same (tied) or apart, but never overlap in part."""
-        extents: dict[str, dict[tuple[int, int], str]] = {}
-        for name, tensor in state.items():
-            size = _dtype(tensor.storage).itemsize
-            start, end = tensor.offset * size, (tensor.offset + tensor.numel) * size
-            extents.setdefault(tensor.storage.key, {})[start, end] = name
-        for places in extents.values():
-            check_disjoint((start, end, name) for (start, end), name in places.items())
-
-    def _read(self, tensor: StoredTensor) -> Tensor:
-        name = f"data/{tensor.storage.key}"
-        entry, dtype = self.entries[name], _dtype(tensor.storage)
-        if name not in self._verified:
-            check_crc(self.file, entry, name)
-            self._verified.add(name)
-        return self.file.tensor(entry.offset + tensor.offset * dtype.itemsize, tensor.shape, dtype)
+        return Place(entry.offset + tensor.offset * size, tensor.shape, storage.dtype)
 
 
 def is_torch_file(path: Path) -> bool:
@@ -115,45 +112,6 @@ def is_torch_file(path: Path) -> bool:
         return file.read(len(LEGACY)).startswith((b"PK\3\4", LEGACY))
 
 
-def write_torch(path: Path, content: Mapping[str, Any], aliases: Mapping[str, str] | None = None) -> None:
-    """Writes a file that ``torch.load(path, weights_only=True)`` reads: LazyTensors, or a dictionary with some inside.
-
-    Memory stays near one tensor. ``aliases`` gives for names of equal tensors the one that is written for all.
-    """
-    stored: list[tuple[LazyTensors, str]] = []
-
-    def describe_all(tensors: LazyTensors) -> dict[str, StoredTensor]:
-        described: dict[str, StoredTensor] = {}
-        for name, tensor in tensors.blank.items():
-            if aliases and name in aliases:
-                described[name] = described[aliases[name]]
-                continue
-            storage = Storage(str(len(stored)), str(tensor.dtype).removeprefix("torch."), tensor.numel())
-            described[name] = StoredTensor(storage, 0, tuple(tensor.shape))
-            stored.append((tensors, name))
-        return described
-
-    if isinstance(content, LazyTensors):
-        pickled = encode(describe_all(content))
-    else:
-        pickled = encode({k: describe_all(v) if isinstance(v, LazyTensors) else v for k, v in content.items()})
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for name, small in {"data.pkl": pickled, "byteorder": b"little", "version": b"3\n"}.items():
-            archive.writestr(_entry(name), small)
-        for key, (tensors, name) in enumerate(stored):
-            with archive.open(_entry(f"data/{key}"), "w", force_zip64=tensors.blank[name].nbytes >= 2**31) as file:
-                file.write(tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-
-
-def _entry(name: str) -> zipfile.ZipInfo:
-    """An entry with the same date every time, so that equal models give equal files."""
-    return zipfile.ZipInfo(f"archive/{name}", (1980, 1, 1, 0, 0, 0))
-
-
 def _is_storage(name: str) -> bool:
     key = name.removeprefix("data/")
     return key != name and key.isascii() and key.isdigit() and len(key) <= 20
-
-
-def _dtype(storage: Storage) -> torch.dtype:
-    return getattr(torch, storage.dtype)

@@ -9,20 +9,20 @@ import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from glassgpt.model.config import ModelConfig
+from glassgpt.weights.places import Place
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from glassgpt.weights.lazy import LazyTensors
 
+PIECE = 2**20  # bytes at a time where a tensor is only looked at
 MAX_TENSORS = 20_000
 MAX_DIMS = 8
 FLOATS = ("float32", "float16", "bfloat16", "float64")
@@ -62,16 +62,26 @@ class RawFile:
             offset, rest = offset + count, rest[count:]
         return content
 
-    def tensor(self, offset: int, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-        """The tensor whose elements lie at ``offset``, one after the other."""
-        return tensor_of(self.read(offset, prod(shape) * dtype.itemsize), shape, dtype)
+    def tensor(self, place: Place) -> Tensor:
+        """The tensor that lies there."""
+        return tensor_of(self.read(place.offset, place.end - place.offset), place.shape, place.dtype)
+
+    def repeats(self, first: Place, second: Place) -> bool:
+        """Whether two tensors are the same numbers, byte for byte."""
+        if first[1:] != second[1:]:
+            return False
+        pieces = range(0, first.end - first.offset if first != second else 0, PIECE)
+        return all(self._piece(first, start) == self._piece(second, start) for start in pieces)
+
+    def _piece(self, place: Place, start: int) -> bytearray:
+        return self.read(place.offset + start, min(PIECE, place.end - place.offset - start))
 
 
-def tensor_of(content: bytearray, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """These bytes as a tensor, without copying them."""
+def tensor_of(content: bytearray, shape: Sequence[int], dtype: str) -> Tensor:
+    """These bytes as a tensor, without copying them; ``dtype`` is torch's name of it."""
     import torch  # here: whoever reads headers only need not wait for it
 
-    return torch.frombuffer(content, dtype=dtype).reshape(tuple(shape))
+    return torch.frombuffer(content, dtype=getattr(torch, dtype)).reshape(tuple(shape))
 
 
 @contextmanager

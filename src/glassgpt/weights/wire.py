@@ -1,4 +1,4 @@
-"""Bytes taken one value after another, and the little of Protocol Buffers that TensorFlow's checkpoints need.
+"""Bytes taken one value after another, and the little of Protocol Buffers that TensorFlow's checkpoints and ONNX need.
 
 Source: https://protobuf.dev/programming-guides/encoding
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 VARINT, TEXT, FIXED32 = 0, 2, 5  # the wire types that occur
+MAX_FIELDS = 2**17  # of a message; a graph of GPT-2 XL has 10,000
 
 Value = int | bytes
 Field = tuple[int, Value]  # number and value; a text may be a message again
@@ -49,7 +50,7 @@ def parse(message: bytes) -> list[Field]:
     """The fields of a message in order.
 
     Raises:
-        ValueError: the message is cut off, or has a field of a kind that does not occur here.
+        ValueError: the message is cut off, has a field of a kind that does not occur here, or too many.
     """
     cursor, fields = Cursor(message), []
     while not cursor.at_end:
@@ -62,6 +63,8 @@ def parse(message: bytes) -> list[Field]:
             fields.append((number, cursor.fixed32()))
         else:
             raise ValueError(f"a field has the wire type {kind}")
+        if len(fields) > MAX_FIELDS:
+            raise ValueError(f"a message has more than {MAX_FIELDS:,} fields")
     return fields
 
 
