@@ -16,9 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from glassgpt.kernels import onednn
 from glassgpt.kernels.compiled import library
 from glassgpt.kernels.onednn import OneDnnLinear, TiedHead
 from glassgpt.model.gpt import GPT
+
+PIECE = 4096  # rows of the output layer that are converted at a time, while they fit the processor's cache
 
 
 class Storage(IntEnum):
@@ -106,7 +109,10 @@ class FloatHead(FewRows, TiedHead):  # pyrefly: ignore[inconsistent-inheritance]
 
     def many(self, x: Tensor) -> Tensor:
         weight = self.embedding[0].weight
-        return TiedHead.forward(self, x) if x.dtype == weight.dtype else mixed(x, weight, None)
+        if x.dtype == weight.dtype:
+            return TiedHead.forward(self, x)
+        # Logits are not rounded to bfloat16: of a large one it would keep no digit behind the point.
+        return torch.cat([onednn.product(x, rows.to(x.dtype)) for rows in weight.split(PIECE)], dim=-1)
 
     def matrix(self) -> MatrixFields:
         return float_matrix(self.embedding[0].weight, None)

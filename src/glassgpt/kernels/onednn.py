@@ -28,6 +28,12 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return _Linear.apply(x, weight, bias)
 
 
+def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``F.linear(x, weight, bias)`` by oneDNN wherever that is the faster one: in float32 on the CPU."""
+    is_faster = x.dtype == weight.dtype == torch.float32 and x.device.type == "cpu" and is_available()
+    return (linear if is_faster else F.linear)(x, weight, bias)
+
+
 class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -52,11 +58,10 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 class OneDnnLinear(nn.Linear):
-    """An nn.Linear whose product oneDNN computes wherever that is the faster one: in float32."""
+    """An nn.Linear whose product oneDNN computes where it is the faster one."""
 
     def forward(self, input: Tensor) -> Tensor:
-        compute = linear if input.dtype == self.weight.dtype == torch.float32 else F.linear
-        return compute(input, self.weight, self.bias)
+        return product(input, self.weight, self.bias)
 
 
 class TiedHead(nn.Module):
@@ -67,9 +72,7 @@ class TiedHead(nn.Module):
         self.embedding = (embedding,)  # in a tuple, so that the weight is not registered a second time
 
     def forward(self, hidden: Tensor) -> Tensor:
-        weight = self.embedding[0].weight
-        compute = linear if hidden.dtype == weight.dtype == torch.float32 else F.linear
-        return compute(hidden, weight)
+        return product(hidden, self.embedding[0].weight)
 
 
 def use_onednn(model: GPT) -> None:

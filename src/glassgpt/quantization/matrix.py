@@ -9,9 +9,9 @@ from abc import abstractmethod
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from glassgpt.kernels import onednn
 from glassgpt.kernels.few_rows import FewRows, MatrixFields
 from glassgpt.model.gpt import GPT
 
@@ -46,7 +46,7 @@ class QuantizedMatrix(nn.Module):
 
 
 class QuantizedLinear(FewRows):
-    """A linear layer over a quantized matrix; its twin is ``F.linear`` with ``weight.dense()``."""
+    """A linear layer over a quantized matrix; its twin is the product with ``weight.dense()``."""
 
     most = 8
 
@@ -59,7 +59,7 @@ class QuantizedLinear(FewRows):
         return self.weight.out_features
 
     def many(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight.dense(), self.bias)
+        return onednn.product(x, self.weight.dense(), self.bias)
 
     def matrix(self) -> MatrixFields:
         return self.weight.fields(self.bias)
@@ -84,7 +84,7 @@ class QuantizedTiedHead(FewRows):
         self.embedding = (embedding,)  # in a tuple, so that the matrix is not registered a second time
 
     def many(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.embedding[0].weight.dense())
+        return onednn.product(x, self.embedding[0].weight.dense())
 
     def matrix(self) -> MatrixFields:
         return self.embedding[0].weight.fields(None)
