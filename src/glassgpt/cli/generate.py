@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,7 +12,8 @@ from glassgpt.cli.options import console, print_json
 from glassgpt.cli.tokens import piped
 
 if TYPE_CHECKING:
-    from glassgpt.generation.text import Completion, LanguageModel, Writing
+    from glassgpt.generation.text import LanguageModel
+    from glassgpt.generation.writer import Completion, Writer
 
 
 def generate(
@@ -83,26 +85,26 @@ def generate(
     }
     with console(stderr=True).status(f"loading {source}"):
         from glassgpt.generation.sampling import SamplingParams
-        from glassgpt.generation.text import LanguageModel, Writing
+        from glassgpt.generation.text import LanguageModel
 
         checked = SamplingParams(**params)
         gpt = LanguageModel.load(source)
-        writing = Writing(gpt, [prompt], checked, seed)
+        writer = gpt.writer(num_rows=1)
+        completion = writer.add(prompt, checked, secrets.randbelow(2**32) if seed is None else seed)
     if json:
-        while not writing.is_finished:
-            writing.step()
-        print_json(as_json(gpt, writing.completions[0]))
+        while not writer.is_idle:
+            writer.step()
+        print_json(as_json(gpt, completion))
     else:
-        show(writing)
+        show(writer, completion)
 
 
-def show(writing: Writing) -> None:
+def show(writer: Writer, completion: Completion) -> None:
     """Prints prompt and text on stdout while it is written, then on stderr how it ended and how to repeat it."""
-    completion = writing.completions[0]
     out, is_terminal = sys.stdout, sys.stdout.isatty()
     console().print(completion.prompt, style="bold" if is_terminal else "", end="", markup=False, soft_wrap=True)
-    while not writing.is_finished:
-        out.write("".join(writing.step()))
+    while not writer.is_idle:
+        out.write("".join(piece.text for piece in writer.step()))
         out.flush()
     out.write("\n")
     out.flush()

@@ -1,4 +1,5 @@
-"""A batch of prompts continued together, token by token, over the model's cache. Knows ids, not text.
+"""A batch of prompts continued together, token by token, over the model's cache. Gives way to ``engine.Engine``, which
+does all of this and more: build on that one.
 
 Each row gives what it gives alone: rows of different length share a batch through the cache's positions and visibility,
 and a row's random numbers are keyed by (seed, choice, position).

@@ -33,12 +33,15 @@ class SamplingParams(BaseModel):
     top_p: float | None = Field(default=0.95, gt=0.0, le=1.0)
     min_p: float | None = Field(default=None, ge=0.0, le=1.0)
     stop: tuple[str, ...] = ()
+    stop_ids: tuple[int, ...] = ()
     stop_at_eot: bool = True
     overflow: Literal["stop", "refuse", "slide", "crop"] = "stop"
     num_top: int = Field(default=0, ge=0, le=20)
 
 
-def sample(logits: Tensor, draws: Sequence[float], seen: Sequence[Sequence[int]], params: SamplingParams) -> Tensor:
+def sample(
+    logits: Tensor, draws: Sequence[float] | Tensor, seen: Sequence[Sequence[int]], params: SamplingParams
+) -> Tensor:
     """One token id a row, (B,), from logits (B, V); ``draws`` are uniform numbers in [0, 1), one a row.
 
     ``seen`` are the ids that the repetition penalty applies to, row by row. Rows do not influence each other.
@@ -87,10 +90,10 @@ def keep_min_p(logits: Tensor, p: float) -> Tensor:
     return logits.masked_fill(probabilities < p * probabilities.amax(-1, keepdim=True), float("-inf"))
 
 
-def pick(probabilities: Tensor, draws: Sequence[float]) -> Tensor:
+def pick(probabilities: Tensor, draws: Sequence[float] | Tensor) -> Tensor:
     """The token at which the cumulative probability of a row passes its draw."""
     cumulative = probabilities.double().cumsum(-1)
-    targets = torch.tensor(draws, dtype=torch.float64, device=probabilities.device)[:, None] * cumulative[:, -1:]
+    targets = torch.as_tensor(draws, dtype=torch.float64, device=probabilities.device)[:, None] * cumulative[:, -1:]
     return torch.searchsorted(cumulative, targets, right=True).clamp(max=probabilities.shape[-1] - 1)[:, 0]
 
 

@@ -8,7 +8,9 @@ B selected rows, T new tokens, S capacity, H heads, D head_dim
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Sequence
+from math import prod
 
 import torch
 from torch import Tensor
@@ -60,7 +62,7 @@ class Cache:
             raise ValueError(f"a cache of {capacity} tokens exceeds the context of {config.context_length}")
         self.device = torch.device(device)
         shape = (batch, config.num_heads, self.capacity, config.head_dim)
-        self._store = torch.zeros(2, config.num_layers, *shape, device=self.device, dtype=dtype)
+        self._store = zeros((2, config.num_layers, *shape), self.device, dtype)
         self._held = [0] * batch
         self.layers = [LayerCache(self, k, v) for k, v in zip(*self._store, strict=True)]
         self.is_level = True  # whether all selected rows hold the same number of tokens
@@ -117,3 +119,11 @@ class Cache:
         if source != target:
             self._store[:, :, target, :, :length] = self._store[:, :, source, :, :length]
         self._held[target] = length
+
+
+def zeros(shape: Sequence[int], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """A tensor of zeros. On the CPU the system provides a page when it is first used: rows in reserve cost nothing."""
+    size = prod(shape) * dtype.itemsize
+    if device.type != "cpu" or size == 0:
+        return torch.zeros(shape, device=device, dtype=dtype)
+    return torch.frombuffer(mmap.mmap(-1, size, access=mmap.ACCESS_COPY), dtype=dtype).view(shape)
