@@ -55,8 +55,7 @@ def test_a_model_over_a_static_cache_says_what_it_says_over_a_plain_one(model):
         cache.rewind([10, 4, 7])
     static, live = StaticCache(first, 3), StaticCache(second, 3, LiveLayer)
     for cache in (static, live):
-        cache.rows.copy_(torch.tensor([3, 0, 2]))
-        cache.lengths.copy_(torch.tensor([10, 4, 7]))
+        cache.load(rows=[3, 0, 2], lengths=[10, 4, 7])
     for step in range(10, 20):
         piece = tokens[:, step : step + 1]
         expected = model(piece, plain)

@@ -8,6 +8,8 @@ B rows that a pass reads, T new tokens, S capacity, H heads, D head_dim
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -38,10 +40,14 @@ class StaticCache:
 
     def __init__(self, cache: Cache, batch: int, layer: type[StaticLayer] = StaticLayer):
         self.capacity = cache.capacity
-        self.rows = torch.zeros(batch, dtype=torch.int64, device=cache.device)
-        self.lengths = torch.zeros_like(self.rows)
+        self._state = torch.zeros(2, batch, dtype=torch.int64, device=cache.device)  # one tensor: one copy fills it
+        self.rows, self.lengths = self._state
         self.layers = [layer(self, plain.k, plain.v) for plain in cache.layers]
         self.slots = self.visible = torch.empty(0)
+
+    def load(self, rows: Sequence[int], lengths: Sequence[int]) -> None:
+        """Says which rows the next passes read and how much they hold."""
+        self._state.copy_(torch.tensor([rows, lengths]))
 
     def begin(self, T: int) -> Tensor:
         """Prepares for T new tokens a row and returns their positions (B, T)."""
