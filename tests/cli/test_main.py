@@ -183,3 +183,12 @@ class TestPieces:
             update(1000, "12 MB/s")
             update(2000, "not due yet")
         assert capsys.readouterr() == ("", "reading: 1,000 of 4,000 (25%) 12 MB/s\n")
+
+    def test_progress_estimates_the_time_left_from_where_it_began(self, capsys, monkeypatch):
+        clock = iter([0.0, 100.0, 130.0])  # seconds; what is resumed does not begin at 0
+        monkeypatch.setattr("glassgpt.cli.options.time.monotonic", lambda: next(clock))
+        with progress("training", total=4000) as update:
+            update(1000)
+            update(2000, "loss 3")
+        said = ["training: 1,000 of 4,000 (25%)", "training: 2,000 of 4,000 (50%), 0:01:00 left loss 3"]
+        assert capsys.readouterr().err.splitlines() == said

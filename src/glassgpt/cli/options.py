@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -55,24 +56,43 @@ def finite(value: Any) -> Any:
 def progress(what: str, total: float | None = None) -> Iterator[Callable[..., None]]:
     """Shows on stderr how far a long task is; yields ``update(done, note="")``, cheap enough for every step.
 
-    A bar on a terminal; elsewhere a plain line now and then, and none for a task of less than two seconds.
+    A bar with the note below it on a terminal; elsewhere a plain line now and then, and none for a task of less than
+    two seconds. Both estimate the time left.
     """
     if sys.stderr.isatty():
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.console import Group
+        from rich.live import Live
+        from rich.progress import BarColumn, Progress, TimeRemainingColumn
+        from rich.text import Text
 
-        columns = "{task.description}", BarColumn(), "{task.percentage:>3.0f}%", TimeRemainingColumn()
-        with Progress(*columns, TextColumn("{task.fields[note]}"), console=console(stderr=True), transient=True) as bar:
-            task = bar.add_task(what, total=total, note="")
-            yield lambda done, note="": bar.update(task, completed=done, note=note)
+        bar = Progress("{task.description}", BarColumn(), "{task.percentage:>3.0f}%", TimeRemainingColumn())
+        task = bar.add_task(what, total=total)
+        with Live(bar, console=console(stderr=True), transient=True) as live:
+
+            def draw(done: float, note: str = "") -> None:
+                bar.update(task, completed=done)
+                live.update(Group(bar, Text(note, style="dim", no_wrap=True, overflow="ellipsis")) if note else bar)
+
+            yield draw
         return
 
     due = time.monotonic() + FIRST_LINE
+    first: tuple[float, float] | None = None  # when something was done, and how much: not 0 in what is resumed
 
     def update(done: float, note: str = "") -> None:
-        nonlocal due
-        if time.monotonic() >= due:
-            due = time.monotonic() + NEXT_LINES
+        nonlocal due, first
+        now = time.monotonic()
+        first = first or (now, done)
+        if now >= due:
+            due = now + NEXT_LINES
             share = f"{done:,.0f}" if total is None else f"{done:,.0f} of {total:,.0f} ({done / total:.0%})"
+            if total is not None and done > first[1]:
+                share += f", {timedelta(seconds=round((now - first[0]) * (total - done) / (done - first[1])))} left"
             print(f"{what}: {share} {note}".rstrip(), file=sys.stderr, flush=True)
 
     yield update
+
+
+def printable(text: str) -> str:
+    """The text without what could steer a terminal: control characters but tab and newline are written out."""
+    return "".join(char if char.isprintable() or char in "\t\n" else ascii(char)[1:-1] for char in text)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Collection
+from contextlib import ExitStack
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -15,9 +17,9 @@ from glassgpt.cli.settings import resolve, split
 if TYPE_CHECKING:
     from glassgpt.parallel.world import World
     from glassgpt.training.config import RunConfig
-    from glassgpt.training.hooks import Event
 
 NON_FINITE = 3  # exit code
+Tracker = Literal["tensorboard", "wandb", "trackio"]
 
 
 def train(
@@ -25,6 +27,7 @@ def train(
     resume: bool = False,
     allow: tuple[str, ...] = (),
     processes: Annotated[int, Parameter(name=["--processes", "--gpus"])] = 1,
+    track: tuple[Tracker, ...] = (),
     json: bool = False,
 ) -> int:
     """Train a model on a text, or as a TOML file says; the result is a run directory in runs/.
@@ -40,6 +43,7 @@ def train(
         resume: Continue from the newest checkpoint, bit for bit.
         allow: A value that may differ from the checkpoint's, such as seed; may be given several times.
         processes: Train in so many processes on this machine, one a GPU; torchrun -m glassgpt train does on several.
+        track: Tell a tracker of experiments, too, on this machine only; may be given several times.
         json: Print the result as JSON.
     """
     from glassgpt.parallel.world import World
@@ -51,8 +55,9 @@ def train(
         from glassgpt.parallel.launch import launch
 
         options = [*(["--resume"] * resume), *(["--json"] * json), *(f"--allow={field}" for field in allow)]
+        options += [f"--track={name}" for name in track]
         return launch(["-m", "glassgpt", "train", *arguments, *options], processes)
-    code = run(config, directory, resume, allow)
+    code = run(config, directory, resume, allow, track)
     if not World.from_environment().is_main:
         return code
     if json:
@@ -99,7 +104,13 @@ def for_texts(paths: list[Path]) -> dict[str, Any]:
     return found | {"data.vocab_size": 2 ** min(14, max(9, (num_bytes // 1000).bit_length() - 1))}
 
 
-def run(config: RunConfig, directory: Path, resume: bool = False, allow: Collection[str] = ()) -> int:
+def run(
+    config: RunConfig,
+    directory: Path,
+    resume: bool = False,
+    allow: Collection[str] = (),
+    track: Collection[Tracker] = (),
+) -> int:
     """Trains, showing on stderr how it goes, and leaves a picture in the directory; returns the exit code."""
     from glassgpt.parallel.world import OtherRankFailed, World
     from glassgpt.training.run import find_device
@@ -107,7 +118,9 @@ def run(config: RunConfig, directory: Path, resume: bool = False, allow: Collect
     world, parallel = World.from_environment(), config.parallel
     try:
         with world.joined(find_device(config.device), parallel.start_timeout, parallel.timeout):
-            return (lead if world.is_main else follow)(world, config, directory, resume, allow)
+            if world.is_main:
+                return lead(world, config, directory, resume, allow, track)
+            return follow(world, config, directory, resume, allow)
     except FloatingPointError as error:
         if world.is_main:
             print(f"glassgpt: error: {error}", file=sys.stderr)
@@ -116,17 +129,29 @@ def run(config: RunConfig, directory: Path, resume: bool = False, allow: Collect
         return 1
 
 
-def lead(world: World, config: RunConfig, directory: Path, resume: bool, allow: Collection[str]) -> int:
+def lead(
+    world: World,
+    config: RunConfig,
+    directory: Path,
+    resume: bool,
+    allow: Collection[str],
+    track: Collection[Tracker],
+) -> int:
     """What the main rank does, which alone shows anything."""
+    from glassgpt.cli.status import Status
+    from glassgpt.inspection.samples import samplers
     from glassgpt.training import loop
     from glassgpt.training.start import start
 
     log = console(stderr=True)
     with progress("reading", 1.0) as update:
         run = start(config, directory, resume, lambda done, total, text: update(done / total), world)
-    log.print(f"[dim]{run}[/]")
-    with progress("training", config.steps) as update:
-        code = loop.train(run, directory, [Status(update)], resume, allow)
+    log.print(f"[dim]{run}\n{run.utilization}[/]")
+    with ExitStack() as stack:
+        trackers = [import_module(f"glassgpt.training.tracking.{name}").track(config, directory) for name in track]
+        hooks = [*samplers(run), *map(stack.enter_context, trackers)]
+        status = Status(stack.enter_context(progress("training", config.steps)), directory)
+        code = loop.train(run, directory, [*hooks, status], resume, allow)
     if code:
         log.print(f"stopped, and saved what was learnt; to go on: glassgpt train {directory} --resume", markup=False)
     return code
@@ -138,26 +163,6 @@ def follow(world: World, config: RunConfig, directory: Path, resume: bool, allow
     from glassgpt.training.start import start
 
     return loop.train(start(config, directory, resume, world=world), directory, (), resume, allow)
-
-
-class Status:
-    """A hook that keeps the line of figures beside the progress bar up to date."""
-
-    def __init__(self, update: Callable[..., None]):
-        self.update = update
-        self.held_out = ""
-
-    def __call__(self, event: Event) -> None:
-        from glassgpt.training.hooks import Evaluation, Update
-
-        if isinstance(event, Evaluation):
-            self.held_out = f" val {event.val_loss:.3f}"
-        elif isinstance(event, Update):
-            speed, time = (
-                f"{event.tokens_per_second / 1000:.1f}k tok/s",
-                f"{event.seconds // 60:.0f}:{event.seconds % 60:02.0f}",
-            )
-            self.update(event.step, f"loss {event.loss:.3f}{self.held_out} lr {event.lr:.0e} {speed} {time}")
 
 
 def show(directory: Path) -> None:

@@ -36,19 +36,14 @@ logger = logging.getLogger(__name__)
 
 
 def train(
-    run: Run,
-    directory: Path,
-    hooks: Sequence[Hook] = (),
-    resume: bool = False,
-    allow: Collection[str] = (),
-    interrupt: Interrupt | None = None,
+    run: Run, directory: Path, hooks: Sequence[Hook] = (), resume: bool = False, allow: Collection[str] = ()
 ) -> int:
     """Trains to the last step, or until a signal asks to stop, and commits what was learnt to
     ``directory/checkpoints``. Returns 0, or the exit code that belongs to the signal.
 
     With ``resume`` the run goes on from its newest checkpoint. On the same CPU with as many threads, weights, optimizer
     state and metrics then equal those of a run that was never interrupted. Fields of the manifest that are named in
-    ``allow`` may have changed since. ``interrupt`` is for a hook that takes long, to see that it shall stop.
+    ``allow`` may have changed since.
 
     Raises:
         FloatingPointError: a loss, gradient or weight is not finite; nothing of that step was applied or saved.
@@ -58,7 +53,7 @@ def train(
     config = run.config
     checkpoints = Checkpoints(directory / "checkpoints", config.checkpoint.keep, config.checkpoint.keep_every)
     with ExitStack() as stack:
-        interrupt = stack.enter_context(Interrupt() if interrupt is None else interrupt)
+        interrupt = stack.enter_context(Interrupt())
 
         def claim() -> None:
             stack.enter_context(checkpoints)

@@ -1,0 +1,1 @@
+"""Trackers of experiments as hooks, each in the one file that imports its package."""
