@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
+import torch
+
 from glassgpt.generation.engine import NUM_ROWS
+from glassgpt.generation.loading import load_in
 from glassgpt.generation.sampling import SamplingParams
+from glassgpt.generation.scoring import Progress, Score, logprobs, stride_for
 from glassgpt.generation.writer import Completion, Writer
-from glassgpt.kernels import onednn
-from glassgpt.kernels.blocks import use_fused_blocks
-from glassgpt.kernels.compiled import library
-from glassgpt.kernels.few_rows import use_few_rows
 from glassgpt.model.gpt import GPT
+from glassgpt.quantization.precision import Precision, precision_of
 from glassgpt.tokenizer.tokenizer import Tokenizer
-from glassgpt.weights.directory import load_model, load_tokenizer, save_model
+from glassgpt.weights.directory import load_tokenizer, save_model
+from glassgpt.weights.quantized import save_quantized
 from glassgpt.weights.source import find
 
 
@@ -29,25 +31,28 @@ class LanguageModel:
     tokenizer: Tokenizer
 
     @classmethod
-    def load(cls, source: str | Path) -> LanguageModel:
+    def load(cls, source: str | Path, precision: Precision | None = None) -> LanguageModel:
         """The model that ``source`` means: a run, a model directory, a hub id or a size such as ``gpt2``.
+
+        Its matrices are kept in ``precision``: float32, bfloat16, int8 or int4; by default as a quantized directory
+        stores them, and float32 from any other.
 
         Raises:
             FileNotFoundError: there is none; says what was tried.
-            ValueError: a file is damaged.
+            ValueError: a file is damaged, or the model cannot be had in this precision.
         """
         directory = find(source)
-        model = load_model(directory)
-        if onednn.is_available():
-            onednn.use_onednn(model)
-            use_few_rows(model)
-            use_fused_blocks(model)
-            library()  # the first on a machine is compiled: better now than in the middle of a text
-        return cls(model, load_tokenizer(directory))
+        return cls(load_in(directory, precision), load_tokenizer(directory))
 
     def save(self, directory: str | Path) -> None:
-        """Writes a directory that ``load`` and transformers open."""
-        save_model(self.model, self.tokenizer, Path(directory))
+        """Writes a directory that ``load`` opens, and transformers too unless the model is quantized."""
+        write = save_quantized if self.precision in ("int8", "int4") else save_model
+        write(self.model, self.tokenizer, Path(directory))
+
+    @property
+    def precision(self) -> Precision:
+        """In what the model keeps its matrices."""
+        return precision_of(self.model)
 
     def writer(self, **limits: Any) -> Writer:
         """Continues prompts that come at any time; ``limits`` are those of ``Engine``."""
@@ -73,6 +78,29 @@ class LanguageModel:
         while not writer.is_idle:
             writer.step()
         return completions
+
+    def logprobs(self, texts: Sequence[str], stride: int | None = None) -> list[list[float]]:
+        """The logprob of every token of each text; where a text exceeds the context, by windows ``stride`` apart."""
+        ids = self.tokenizer.encode_batch(texts)
+        return [found.tolist() for found in logprobs(self.model, ids, self.tokenizer.eot, stride)]
+
+    def score(self, text: str | Sequence[str], stride: int | None = None, progress: Progress | None = None) -> Score:
+        """How well the model predicts a text, or several together: loss, perplexity, bits per byte.
+
+        Raises:
+            ValueError: there is no text at all, or the stride cannot be.
+        """
+        texts = [text] if isinstance(text, str) else text
+        ids = self.tokenizer.encode_batch(texts)
+        if not any(ids):
+            raise ValueError("the text is empty: give at least one character")
+        found = torch.cat(logprobs(self.model, ids, self.tokenizer.eot, stride, progress))
+        num_bytes = sum(len(text.encode()) for text in texts)
+        return Score(-found.double().sum().item(), len(found), num_bytes, stride_for(self.model, stride))
+
+    def perplexity(self, text: str | Sequence[str], stride: int | None = None) -> float:
+        """``score(text).perplexity``."""
+        return self.score(text, stride).perplexity
 
     def stream(self, prompt: str, *, seed: int | None = None, **params: Any) -> Iterator[str]:
         """The text that follows a prompt, in pieces of whole characters as they become certain."""

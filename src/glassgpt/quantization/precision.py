@@ -8,14 +8,14 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from glassgpt.kernels import onednn
 from glassgpt.kernels.blocks import use_fused_blocks
 from glassgpt.kernels.compiled import library
 from glassgpt.kernels.few_rows import use_few_rows
 from glassgpt.model.gpt import GPT
-from glassgpt.quantization.int4 import quantize_int4
+from glassgpt.quantization.int4 import Int4, quantize_int4
 from glassgpt.quantization.int8 import quantize_int8
 
 Precision = Literal["float32", "bfloat16", "int8", "int4"]
@@ -40,6 +40,14 @@ def use_precision(model: GPT, precision: Precision) -> None:
         case _:
             raise ValueError(f"there is no precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
     use_kernels(model, precision)
+
+
+def precision_of(model: GPT) -> Precision:
+    """In what a model keeps its matrices."""
+    weight: Tensor | nn.Module = model.token_embedding.weight
+    if isinstance(weight, nn.Module):
+        return "int4" if isinstance(weight, Int4) else "int8"
+    return "bfloat16" if weight.dtype == torch.bfloat16 else "float32"
 
 
 def narrow(model: GPT) -> None:
