@@ -11,7 +11,7 @@ import torch
 
 from glassgpt.kernels.blocks import use_fused_blocks
 from glassgpt.kernels.compiled import library
-from glassgpt.kernels.few_rows import Matrix, float_matrix, product, use_few_rows
+from glassgpt.kernels.few_rows import Matrix, float_matrix, product, rounded, use_few_rows
 from glassgpt.model.cache import Cache
 from glassgpt.model.config import ModelConfig
 from glassgpt.model.gpt import GPT, initialize, use_attention
@@ -34,14 +34,14 @@ def test_every_storage_equals_the_dense_product(instructions, out, inputs):
     weight, bias, x = random(out, inputs), random(out), random(7, inputs)
     int8, int4 = Int8.of(weight), Int4.of(weight, 32)
     stored = [
-        (float_matrix(weight, bias), weight),
-        (float_matrix(half := weight.bfloat16(), bias), half.float()),
-        (int8.fields(bias), int8.dense()),
-        (int4.fields(bias), int4.dense()),
+        (float_matrix(weight, bias), x, weight),
+        (float_matrix(half := weight.bfloat16(), bias), x, half.float()),
+        (int8.fields(bias), rounded(x), int8.dense()),
+        (int4.fields(bias), rounded(x), int4.dense()),
     ]
-    for fields, dense in stored:
+    for fields, taken, dense in stored:
         for rows in (1, 2, 3, 7):
-            expected = torch.addmm(bias, x[:rows], dense.T)
+            expected = torch.addmm(bias, taken[:rows], dense.T)
             torch.testing.assert_close(product(x[:rows], Matrix(*fields), lib), expected, rtol=1e-4, atol=1e-4)
 
 

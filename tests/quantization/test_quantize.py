@@ -17,6 +17,7 @@ TOKENS = torch.randint(257, (2, 24), generator=torch.Generator().manual_seed(5))
 LOOSE = {quantize_int8: 0.02, quantize_int4: 0.15}
 
 
+# Equal up to the steps of the 16 bits that inputs are rounded to: float32 sums in another order may round the other way.
 @pytest.mark.parametrize("quantize", LOOSE)
 @pytest.mark.parametrize("tied_head", [True, False])
 @torch.inference_mode()
@@ -30,7 +31,7 @@ def test_a_quantized_model_is_near_the_original_and_decodes_as_its_twin(tiny, qu
     for layer in fast.modules():
         if isinstance(layer, FewRows):
             layer.most = 0  # its twin
-    torch.testing.assert_close(decoded, fast(TOKENS), rtol=0, atol=1e-5)
+    torch.testing.assert_close(decoded, fast(TOKENS), rtol=0, atol=1 / 32767)
     torch.testing.assert_close(decoded, original(TOKENS), rtol=0, atol=LOOSE[quantize])
 
 

@@ -1,4 +1,4 @@
-"""The C++ beside this file, compiled when it is first needed and kept in the user's cache directory.
+"""The C++ in ``native``, compiled when it is first needed and kept in the user's cache directory.
 
 Where that cannot be (no compiler, most often) there is no library, which is logged once, and PyTorch does the work.
 """
@@ -20,7 +20,7 @@ from platformdirs import user_cache_path
 
 logger = logging.getLogger(__name__)
 
-SOURCE = Path(__file__).with_name("decode.cpp")
+SOURCE = Path(__file__).with_name("native") / "decode.cpp"
 COMMON = ["-O3", "-std=c++17", "-shared", "-fPIC", "-fopenmp", "-fno-math-errno", "-ffp-contract=fast", "-Wno-psabi"]
 # Instruction sets by torch's names for them; any other is left to what the compiler takes for granted.
 INSTRUCTIONS = {
@@ -53,7 +53,8 @@ def _compiled(instructions: str) -> Path:
     # CXX is where a machine says which compiler to take.
     compiler = shlex.split(os.environ.get("CXX", "c++"))
     command = [*compiler, *COMMON, *INSTRUCTIONS.get(instructions, []), str(SOURCE), *_openmp()]
-    key = hashlib.sha256(SOURCE.read_bytes() + "\0".join(command).encode()).hexdigest()[:16]
+    sources = b"".join(path.read_bytes() for path in sorted(SOURCE.parent.glob("*.[ch]*")))
+    key = hashlib.sha256(sources + "\0".join(command).encode()).hexdigest()[:16]
     path = user_cache_path("glassgpt") / "kernels" / f"decode-{instructions.lower().replace(' ', '-')}-{key}.so"
     if not path.is_file():
         logger.info("compiling kernels for %s, once on this machine", instructions)

@@ -25,7 +25,7 @@ PIECE = 4096  # rows of the output layer that are converted at a time, while the
 
 
 class Storage(IntEnum):
-    """How a weight matrix is stored; the layouts are described in decode.cpp."""
+    """How a weight matrix is stored; the layouts are described in native/matrix.h."""
 
     FLOAT32 = 0
     BFLOAT16 = 1
@@ -48,6 +48,8 @@ class Matrix(ctypes.Structure):
 
 
 MatrixFields = tuple[int, ...]  # of a Matrix, in order
+
+BLOCK = 128  # inputs that share a scale once rounded
 
 
 class FewRows(nn.Module):
@@ -88,6 +90,15 @@ def product(x: Tensor, matrix: Matrix, lib: ctypes.CDLL | None = None) -> Tensor
     num_rows = x.numel() // matrix.in_
     lib.glassgpt_product(ctypes.byref(matrix), x.data_ptr(), num_rows, y.data_ptr(), torch.get_num_threads())
     return y
+
+
+def rounded(x: Tensor) -> Tensor:
+    """x (..., I) as products with weights of integers take it: every block of inputs is integers of 16 bits times one
+    float32 scale, so that the library adds up integers, exactly and in any order."""
+    blocks = F.pad(x, (0, -x.shape[-1] % BLOCK)).unflatten(-1, (-1, BLOCK))
+    scales = blocks.abs().amax(-1, keepdim=True) / 32767
+    whole = (blocks * torch.where(scales > 0, scales.reciprocal(), 0.0)).round()
+    return (whole * scales).flatten(-2)[..., : x.shape[-1]]
 
 
 class FloatLinear(FewRows, OneDnnLinear):  # pyrefly: ignore[inconsistent-inheritance] - forward, x or input

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from glassgpt.kernels import onednn
-from glassgpt.kernels.few_rows import FewRows, MatrixFields
+from glassgpt.kernels.few_rows import FewRows, MatrixFields, rounded
 from glassgpt.model.gpt import GPT
 
 
@@ -46,7 +46,7 @@ class QuantizedMatrix(nn.Module):
 
 
 class QuantizedLinear(FewRows):
-    """A linear layer over a quantized matrix; its twin is the product with ``weight.dense()``."""
+    """A linear layer over a quantized matrix; its twin is the product of rounded inputs with ``weight.dense()``."""
 
     most = 8
 
@@ -59,7 +59,7 @@ class QuantizedLinear(FewRows):
         return self.weight.out_features
 
     def many(self, x: Tensor) -> Tensor:
-        return onednn.product(x, self.weight.dense(), self.bias)
+        return onednn.product(rounded(x), self.weight.dense(), self.bias)
 
     def matrix(self) -> MatrixFields:
         return self.weight.fields(self.bias)
@@ -84,7 +84,7 @@ class QuantizedTiedHead(FewRows):
         self.embedding = (embedding,)  # in a tuple, so that the matrix is not registered a second time
 
     def many(self, x: Tensor) -> Tensor:
-        return onednn.product(x, self.embedding[0].weight.dense())
+        return onednn.product(rounded(x), self.embedding[0].weight.dense())
 
     def matrix(self) -> MatrixFields:
         return self.embedding[0].weight.fields(None)
