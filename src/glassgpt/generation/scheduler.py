@@ -102,7 +102,7 @@ class Scheduler:
                 later += self.waiting[place:]
                 break
             source, shared = self._most_shared(sequence)
-            if self._promised(sequence) >= shared + WORTH_WAITING:
+            if self._promised(sequence) >= max(WORTH_WAITING, shared + 1):
                 later.append(sequence)
                 continue
             row = self._target(free, source, shared)
@@ -141,9 +141,10 @@ class Scheduler:
 
     def _target(self, free: list[Row], source: Row, shared: int) -> Row:
         """The free row to use: the source itself if all it holds is of use, else the one unused for longest."""
-        if source in free and shared == len(source.held):
+        if shared and source in free and shared == len(source.held):
             return source
-        return min((row for row in free if row is not source or len(free) == 1), key=lambda row: row.last_used)
+        others = [row for row in free if row is not source or not shared]
+        return min(others or free, key=lambda row: row.last_used)
 
 
 def num_shared(a: list[int], b: list[int]) -> int:
