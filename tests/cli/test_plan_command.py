@@ -97,8 +97,47 @@ class TestTraining:
         assert h100["training_share"] == pytest.approx(figures["training_memory"]["total"] / (80 * 2**30))
 
     def test_it_says_whether_it_fits(self, shown):
-        assert "training fits one T4: 3.2 GiB of 16.0 GiB" in shown("gpt2", "--accelerator", "t4")
-        assert "training does not fit one T4: 31.9 GiB of 16.0 GiB" in shown("gpt2-xl", "--accelerator", "t4")
+        assert "training fits one T4: 2.9 GiB of 16.0 GiB" in shown("gpt2", "--accelerator", "t4")
+        assert "training does not fit one T4: 29.3 GiB of 16.0 GiB" in shown("gpt2-xl", "--accelerator", "t4")
+
+    def test_muon_keeps_one_moment_less(self, plan):
+        adamw, muon = (plan("gpt2", "--optimizer", name)["training_memory"]["optimizer"] for name in ("adamw", "muon"))
+        assert adamw - muon == 4 * 12 * 12 * 768**2
+
+
+class TestSeveral:
+    def test_what_a_gpu_sends_and_how_long_it_takes(self, plan, shown):
+        scale = plan("gpt2", "--gpus", "16", "--micro-steps", "4")["scale"]
+        assert scale["sent"] == {"data": 2 * 15 / 16 * 4 * 124_439_808, "tensor": 0}
+        assert scale["sending_seconds"]["data"] == scale["sent"]["data"] / 50e9
+        assert scale["tokens_per_step"] == 16 * 4 * 1024
+        assert any("On 16 x H100 SXM  ddp, an estimate" in line for line in shown("gpt2", "--gpus", "16"))
+
+    def test_ranks_that_share_matrices(self, plan):
+        scale = plan("13B", "--gpus", "64", "--tensor", "2", "--accelerator", "h200")["scale"]
+        assert (scale["device"], scale["layout"]) == ("H200 SXM", "fsdp, tensor 2")
+        assert scale["sent"]["tensor"] > 0 and scale["step_seconds"] > scale["computing_seconds"]
+
+
+class TestHere:
+    TINY = """
+[model]
+context_length = 16
+emb_dim = 32
+num_heads = 2
+num_layers = 2
+[data]
+vocab_size = 300
+"""
+
+    def test_speed_and_memory_of_a_run_on_this_machine(self, plan, shown, tmp_path):
+        run = tmp_path / "run.toml"
+        run.write_text(self.TINY)
+        found = plan(str(run), "--here")["here"]
+        assert found["tokens_per_second"] == pytest.approx(found["tokens"] / found["step_seconds"])
+        assert found["memory"] == found["process"] + found["training"]
+        text = "\n".join(shown(str(run), "--here"))
+        assert "Here  cpu, measured in" in text and "tokens/s" in text and "of the process" in text
 
 
 class TestPicture:
@@ -136,6 +175,8 @@ class TestPicture:
         (["gpt2", "--context", "4096"], 2, "--context 4096 does not fit: gpt2 holds 1024 tokens"),
         (["gpt2", "--dtype", "bf16"], 2, 'Did you mean "bfloat16"?'),
         (["gpt2", "--tokens", "0"], 2, 'Invalid value "0.0" for --tokens. Must be > 0.'),
+        (["gpt2", "--gpus", "3", "--tensor", "2"], 1, "3 processes are no whole groups of tensor 2"),
+        (["gpt2", "--gpus", "2", "--tensor", "2", "--layout", "ddp"], 2, "tensor 2 does not go with data 'ddp'"),
         (["gpt2", "--utilization", "1.5"], 2, 'Invalid value "1.5" for --utilization. Must be <= 1.'),
         (["missing.toml"], 1, "missing.toml: No such file or directory"),
     ],

@@ -79,9 +79,9 @@ class TestMemory:
         measured = sum(storage.nbytes() for storage in kept.values()) / (batch * T) - log_probabilities
         assert measured == approx(activation_bytes(TINY, dtype), rel=0.03)
 
-    @pytest.mark.parametrize("batch", [1, 4])
-    def test_the_whole_is_what_torch_tracks(self, batch):
-        """The second micro-batch of GPT-2 124M, on tensors without storage."""
+    @pytest.mark.parametrize(("batch", "micro_steps"), [(1, 1), (1, 2), (4, 2)])
+    def test_the_whole_is_what_torch_tracks(self, batch, micro_steps):
+        """The last micro-batch of GPT-2 124M, on tensors without storage."""
         config = ModelConfig()
         with FakeTensorMode():
             objective = NextTokenLoss(GPT(config))
@@ -89,13 +89,15 @@ class TestMemory:
             for parameter in objective.parameters():
                 parameter.grad = torch.zeros_like(parameter)
             optimizer.step()
+            if micro_steps == 1:
+                optimizer.zero_grad()
             tokens = torch.zeros(batch, config.context_length, dtype=torch.long)
             tracker = MemTracker()
             tracker.track_external(objective, optimizer)
             with tracker:
                 objective(tokens, tokens).backward()
             peak = sum(kinds["Total"] for kinds in tracker.get_tracker_snapshot("peak").values())
-        planned = sum(training_memory(config, "float32", batch, config.context_length).values())
+        planned = sum(training_memory(config, "float32", batch, config.context_length, micro_steps).values())
         assert planned == approx(peak, rel=0.001)
 
     def test_the_cache_is_the_one_that_is_built(self):
@@ -104,18 +106,34 @@ class TestMemory:
         assert generation_memory(TINY, "bfloat16", 3, TINY.context_length)["key_value_cache"] == built
 
     def test_adamw_keeps_two_moments_beside_weight_and_gradient(self):
-        model = GPT(TINY)
+        config = TINY.model_copy(update={"tied_head": False})
+        model = GPT(config)
         optimizer = torch.optim.AdamW(model.parameters())
         model(torch.zeros(1, 4, dtype=torch.long)).sum().backward()
         optimizer.step()
         state = [tensor for moments in optimizer.state.values() for tensor in moments.values() if tensor.dim()]
-        memory = training_memory(TINY, "float32", 1, 4)
+        memory = training_memory(config, "float32", 1, 4)
         assert memory["optimizer"] == sum(tensor.nbytes for tensor in state)
         assert memory["gradients"] == sum(parameter.grad.nbytes for parameter in model.parameters())
 
     def test_bfloat16_keeps_a_float32_master_and_sums_gradients_in_float32(self):
         memory = training_memory(TINY, "bfloat16", 1, 1)
-        assert memory["weights"] == memory["gradients"] == 6 * TINY.num_parameters
+        assert memory["weights"] == 6 * TINY.num_parameters
+        assert memory["gradients"] == 6 * TINY.num_parameters + 2 * 2 * TINY.vocab_size * TINY.emb_dim
+
+    def test_gradients_of_earlier_micro_batches_stand_beside_the_activations(self):
+        config = ModelConfig()
+        one, two = (training_memory(config, "float32", 1, 1024, micro_steps) for micro_steps in (1, 2))
+        assert (one["gradients"], two["gradients"]) == (0, 4 * config.num_parameters)
+        assert one["activations"] == two["activations"] == 1024 * activation_bytes(config, "float32")
+
+    def test_short_windows_are_fullest_when_all_gradients_are_there(self):
+        assert training_memory(ModelConfig(), "float32", 1, 64)["activations"] == 0
+
+    def test_muon_keeps_one_moment_of_the_matrices_it_is_for(self):
+        config = ModelConfig()
+        adamw, muon = (training_memory(config, "float32", 1, 1024, optimizer=name) for name in ("adamw", "muon"))
+        assert adamw["optimizer"] - muon["optimizer"] == 4 * 12 * config.num_layers * config.emb_dim**2
 
     def test_published_figures(self):
         """Bytes a token of the cache, and of a layer's activations (32 d), in bfloat16."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from glassgpt.cli.options import UsageError, console, did_you_mean, print_json
+from glassgpt.inspection.anchors import expected_utilization
 from glassgpt.inspection.plan import Dtype
 from glassgpt.inspection.plan_figures import Setup, figures
+from glassgpt.inspection.scale import Cluster, scaled
 from glassgpt.model.config import ALIASES, SIZES, ModelConfig
+from glassgpt.parallel.config import ParallelConfig
 from glassgpt.training.accelerators import accelerators
 
 if TYPE_CHECKING:
@@ -31,7 +34,14 @@ def plan(
     dtype: Dtype | None = None,
     tokens: Annotated[float | None, Parameter(validator=Number(gt=0))] = None,
     accelerator: str | None = None,
-    utilization: Annotated[float, Parameter(validator=Number(gt=0, lte=1))] = 0.4,
+    utilization: Annotated[float | None, Parameter(validator=Number(gt=0, lte=1))] = None,
+    optimizer: Literal["adamw", "muon"] | None = None,
+    micro_steps: Count = None,
+    here: bool = False,
+    gpus: Count = None,
+    layout: Literal["ddp", "fsdp"] | None = None,
+    tensor: Count = None,
+    link: Annotated[float, Parameter(validator=Number(gt=0))] = 50.0,
     json: bool = False,
 ) -> None:
     """Show what a model takes before it exists: parameters, memory, FLOPs, training time.
@@ -46,7 +56,14 @@ def plan(
         dtype: bfloat16 keeps float32 master weights. Default: the run's, or bfloat16.
         tokens: Tokens to train on, such as 300e9. Default: the run's; for GPT-3 300e9; else 20 a parameter.
         accelerator: Only this one, such as h100. Default: all that are known.
-        utilization: Share of the peak rate that training reaches.
+        utilization: Share of the peak rate that training reaches. Default: what runs of this size were measured at.
+        optimizer: adamw or muon. Default: the run's, or adamw.
+        micro_steps: Micro-batches of a step. Default: the run's, or 1.
+        here: Also time the parts of a step on this machine, about a second, and predict speed and memory of a run.
+        gpus: Also estimate a step on so many of the accelerator (default: h100), eight to a machine.
+        layout: ddp or fsdp, what the GPUs do with the model. Default: the run's, or ddp.
+        tensor: GPUs that share each matrix; needs fsdp. Default: the run's, or 1.
+        link: GB/s that a GPU sends to other machines.
         json: Print the figures as JSON.
     """
     chosen = choose(model, book)
@@ -62,16 +79,50 @@ def plan(
         context=context or chosen.context,
         dtype=dtype or chosen.dtype,
         tokens=tokens or chosen.tokens,
+        optimizer=optimizer or chosen.optimizer,
+        micro_steps=micro_steps or chosen.micro_steps,
     )
     if setup.context > setup.config.context_length:
         raise UsageError(f"--context {context} does not fit: {model} holds {setup.config.context_length} tokens")
-    planned = figures(setup, known, utilization)
+    share = utilization or expected_utilization(setup.config.num_parameters)
+    planned = figures(setup, known, share)
+    if gpus is not None:
+        device = known["h100" if accelerator is None else accelerator.lower()]
+        parallel = ParallelConfig(data=layout or ("fsdp" if tensor else "ddp"), tensor=tensor or 1)
+        planned["scale"] = scaled(setup, Cluster(device, gpus, parallel, between=link * 1e9), share)
+    if here:
+        planned["here"] = predicted(setup)
     if json:
         print_json(planned)
     else:
         from glassgpt.inspection.plan_picture import Picture
 
         console().print(Picture(planned))
+
+
+def predicted(setup: Setup) -> dict[str, Any]:
+    """What a run of the setup would do on this machine."""
+    from glassgpt.inspection.prediction import predict
+    from glassgpt.training.config import ModelShape, OptimizerConfig, RunConfig
+
+    names = ModelShape.model_fields.keys() & type(setup.config).model_fields.keys()
+    shape = setup.config.model_dump(include=names) | {"context_length": setup.context}
+    run = RunConfig(
+        batch_size=setup.batch * setup.micro_steps,
+        micro_batch=setup.batch,
+        precision=setup.dtype,
+        model=ModelShape(**shape),
+        optimizer=OptimizerConfig(name=setup.optimizer),
+    )
+    found = predict(run, setup.config.vocab_size)
+    return {
+        **asdict(found),
+        "step_seconds": found.step_seconds,
+        "tokens_per_second": found.tokens_per_second,
+        "memory": found.memory,
+        "seconds": setup.tokens / found.tokens_per_second,
+        "formula": found.formula,
+    }
 
 
 def choose(model: str, book: bool) -> Setup:
@@ -85,9 +136,10 @@ def choose(model: str, book: bool) -> Setup:
         run = resolve(RunConfig, path, {})
         config = run.model.build_config(vocab_size(run)).model_copy(update=changes)
         tokens = run.steps * run.batch_size * config.context_length
-        return Setup(model, config, run.rows, config.context_length, run.precision, tokens)
+        micro_steps, optimizer = run.batch_size // run.rows, run.optimizer.name
+        return Setup(model, config, run.rows, config.context_length, run.precision, tokens, micro_steps, optimizer)
     if path.exists():
-        from glassgpt.weights.directory import load_config
+        from glassgpt.weights.directory_files import load_config
         from glassgpt.weights.source import find
 
         config = load_config(path.parent if path.is_file() else find(path)).model_copy(update=changes)

@@ -56,21 +56,37 @@ RECIPES: dict[Dtype, Recipe] = {
 }
 
 
-def training_memory(config: ModelConfig, dtype: Dtype, batch: int, context: int) -> dict[str, int]:
-    """Bytes at the fullest moment of training, when the backward pass of a micro-batch of ``batch`` windows begins.
+def training_memory(
+    config: ModelConfig,
+    dtype: Dtype,
+    batch: int,
+    context: int,
+    micro_steps: int = 2,
+    optimizer: Literal["adamw", "muon"] = "adamw",
+) -> dict[str, int]:
+    """Bytes at the fullest moment of a step over ``micro_steps`` micro-batches of ``batch`` windows.
 
-    The gradients of earlier micro-batches are there then. With a single one, and for the bfloat16 copy, they come while
-    activations go: the peak is lower by at most their size. Counts no dropout, no recomputation, and attention without
-    a stored score matrix. Allocators and libraries take some more.
+    That is one of three: when the last backward pass begins, with all activations; when it ends, with all gradients;
+    when Muon orthogonalises the matrices of one kind. Activations go while gradients come, so nothing between is
+    fuller. Counts no dropout, no recomputation, and attention without a stored score matrix.
     """
     recipe, N, tokens = RECIPES[dtype], config.num_parameters, batch * context
-    return {
-        "weights": N * recipe.weights,
-        "gradients": N * recipe.gradients,
-        "optimizer": N * recipe.optimizer,
-        "activations": tokens * activation_bytes(config, dtype),
-        "logits": tokens * logit_bytes(config),
-    }
+    held = {"weights": N * recipe.weights, "optimizer": N * recipe.optimizer}
+    hidden = 12 * config.num_layers * config.emb_dim**2  # what Muon is for, with one moment instead of two
+    if optimizer == "muon":
+        held["optimizer"] -= 4 * hidden
+    summed = 4 * N if dtype == "bfloat16" or micro_steps > 1 else 0
+    # A tied embedding gets two gradients of its size, which are there beside their sum.
+    twice = 2 * config.vocab_size * config.emb_dim * WIDTH[dtype] if config.tied_head else 0
+    begin = {"gradients": summed, "activations": tokens * activation_bytes(config, dtype)}
+    begin |= {"logits": tokens * logit_bytes(config)}
+    end = {"gradients": N * recipe.gradients + twice, "activations": 0, "logits": 0}
+    moments = [begin, end]
+    if optimizer == "muon":  # of the largest kind three copies, each a third of all, and three squares
+        moments.append({"gradients": 4 * N + 4 * (hidden + hidden // 4), "activations": 0, "logits": 0})
+    fullest = max(moments, key=lambda parts: sum(parts.values()))
+    names = ("weights", "gradients", "optimizer", "activations", "logits")
+    return {name: (held | fullest)[name] for name in names}
 
 
 def activation_bytes(config: ModelConfig, dtype: Dtype) -> int:

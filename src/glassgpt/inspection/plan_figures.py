@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from glassgpt.inspection.plan import (
     MIB,
@@ -29,13 +29,15 @@ class Setup:
     context: int
     dtype: Dtype
     tokens: float
+    micro_steps: int = 1
+    optimizer: Literal["adamw", "muon"] = "adamw"
 
 
 def figures(setup: Setup, known: Mapping[str, Accelerator], utilization: float) -> dict[str, Any]:
     """Every figure of the plan, ready for JSON; memory in bytes, time in seconds."""
     config, context = setup.config, setup.context
     flops = setup.tokens * training_flops(config, context, causal=False)
-    training = total(training_memory(config, setup.dtype, setup.batch, context))
+    training = total(training_memory(config, setup.dtype, setup.batch, context, setup.micro_steps, setup.optimizer))
     generation = total(generation_memory(config, setup.dtype, setup.batch, context))
     return {
         "model": {"name": setup.name, **config.model_dump()},
@@ -44,6 +46,8 @@ def figures(setup: Setup, known: Mapping[str, Accelerator], utilization: float) 
         "batch": setup.batch,
         "context": context,
         "dtype": setup.dtype,
+        "micro_steps": setup.micro_steps,
+        "optimizer": setup.optimizer,
         "training_memory": training,
         "generation_memory": generation,
         "forward_flops": total(forward_flops(config, context)),

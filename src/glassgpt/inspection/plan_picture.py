@@ -30,7 +30,7 @@ class Picture:
     figures: Mapping[str, Any]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        sections = [model, memory, work, hardware, chapter]
+        sections = [model, memory, work, hardware, scale, here, chapter]
         content = Group(*(part for section in sections for part in section(self.figures)))
         has_colour = console.color_system is not None and not console.no_color
         for segment in console.render(content, options):
@@ -69,7 +69,7 @@ def memory(figures: Mapping[str, Any]) -> list[RenderableType]:
     bars.add_column(ratio=1)
     for task, parts in tasks.items():
         bars.add_row(task, Bar({name: parts.get(name, 0) for name in names[:-1]}, whole))
-    setup = f"  {figures['dtype']}, batch {figures['batch']} of {figures['context']:,} tokens, AdamW"
+    setup = f"  {figures['dtype']}, batch {figures['batch']} of {figures['context']:,} tokens, {figures['optimizer']}"
     return [Text.assemble(("\nMemory", "bold"), setup), bars, table, *(fits(only, tasks) if only else [])]
 
 
@@ -109,6 +109,39 @@ def hardware(figures: Mapping[str, Any]) -> list[RenderableType]:
 
 def share_of_memory(share: float) -> Text:
     return Text(f"fits {share:5.0%}", "green") if share <= 1 else Text(f"no {share:7.0%}", "red")
+
+
+def scale(figures: Mapping[str, Any]) -> list[RenderableType]:
+    """What each of several devices holds and sends, and how fast they are together."""
+    if (found := figures.get("scale")) is None:
+        return []
+    held = ", ".join(f"{gib(count)} {name.replace('_', ' ')}" for name, count in found["memory"].items() if count)
+    table = Table.grid(padding=(0, 2))
+    table.add_row("memory of one", f"{gib(sum(found['memory'].values()))}: {held}")
+    for kind, count in found["sent"].items():
+        if count:
+            rate, seconds = found["links"][kind], found["sending_seconds"][kind]
+            table.add_row(f"sent, {kind}", f"{si(count)}B a step, {seconds:.3g} s at {rate / 1e9:g} GB/s")
+    step = f"{found['step_seconds']:.3g} s for {found['tokens_per_step']:,} tokens"
+    table.add_row("a step", f"{step}, of which computing {found['computing_seconds']:.3g} s")
+    table.add_row("speed", f"{found['tokens_per_second']:,.0f} tokens/s, {duration(found['seconds'])} in all")
+    title = f"  {found['layout']}, an estimate"
+    return [Text.assemble((f"\nOn {found['ranks']} x {found['device']}", "bold"), title), table]
+
+
+def here(figures: Mapping[str, Any]) -> list[RenderableType]:
+    """What a run would do on this machine."""
+    if (found := figures.get("here")) is None:
+        return []
+    table = Table.grid(padding=(0, 2))
+    table.add_row("a step", found["formula"])
+    table.add_row("", "micro-steps x (fixed + tokens x (blocks x a block + embedding, head and loss)) + update")
+    task = f"{si(figures['training']['tokens'])} tokens take {duration(found['seconds'])}"
+    table.add_row("speed", f"{found['tokens_per_second']:,.0f} tokens/s; {task}")
+    parts = f"{gib(found['training'])} of training, {gib(found['process'])} of the process"
+    table.add_row("memory", f"{gib(found['memory'])}: {parts}")
+    title = f"  {found['device']}, measured in {found['calibration_seconds']:.1f} s"
+    return [Text.assemble(("\nHere", "bold"), title), table]
 
 
 def chapter(figures: Mapping[str, Any]) -> list[RenderableType]:

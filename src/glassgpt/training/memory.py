@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
+from pathlib import Path
 
 import torch
 
@@ -14,3 +15,11 @@ def peak_memory(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def resident_memory() -> int:
+    """The bytes of memory this process holds now; where the system does not say, the most it has held."""
+    statm = Path("/proc/self/statm")
+    if not statm.exists():
+        return peak_memory(torch.device("cpu"))
+    return int(statm.read_text().split()[1]) * resource.getpagesize()
