@@ -7,7 +7,10 @@ import pytest
 
 pytest.importorskip("triton", reason="triton is not installed")
 
-KERNELS = "merge_kernel part_kernel store_kernel"
+KERNELS = (
+    "add_linear_kernel add_linear_of_parts_kernel merge_kernel norm_linear_kernel norm_qkv_kernel part_kernel "
+    "store_kernel"
+)
 
 
 def test_every_triton_kernel_compiles_for_an_h100(tmp_path):
