@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from glassgpt.cli.options import console, print_json
+from glassgpt.cli.options import Precision, console, print_json
 from glassgpt.cli.tokens import piped
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def generate(
     overflow: Literal["stop", "refuse", "slide", "crop"] = "stop",
     seed: int | None = None,
     logprobs: int = 0,
+    precision: Precision | None = None,
     json: bool = False,
 ) -> None:
     """Continue a prompt, showing the text as it is written.
@@ -66,6 +67,9 @@ def generate(
         The same seed gives the same text; without one it is drawn and shown.
     logprobs
         With --json, this many likeliest alternatives at every position.
+    precision
+        The numbers that matrices are kept in: fewer bits are smaller and faster and write other text. By default those
+        of a quantized directory, and float32 for any other model.
     json
         Prints the completion with its tokens and their logprobs instead.
     """
@@ -88,7 +92,7 @@ def generate(
         from glassgpt.generation.text import LanguageModel
 
         checked = SamplingParams(**params)
-        gpt = LanguageModel.load(source)
+        gpt = LanguageModel.load(source, precision)
         writer = gpt.writer(num_rows=1)
         completion = writer.add(prompt, checked, secrets.randbelow(2**32) if seed is None else seed)
     if json:
@@ -96,10 +100,10 @@ def generate(
             writer.step()
         print_json(as_json(gpt, completion))
     else:
-        show(writer, completion)
+        show(writer, completion, gpt.precision)
 
 
-def show(writer: Writer, completion: Completion) -> None:
+def show(writer: Writer, completion: Completion, precision: str) -> None:
     """Prints prompt and text on stdout while it is written, then on stderr how it ended and how to repeat it."""
     out, is_terminal = sys.stdout, sys.stdout.isatty()
     console().print(completion.prompt, style="bold" if is_terminal else "", end="", markup=False, soft_wrap=True)
@@ -110,7 +114,7 @@ def show(writer: Writer, completion: Completion) -> None:
     out.flush()
     ends = {"length": "", "stop": ", the text ended", "context": ", the context is full: --overflow slide goes on"}
     console(stderr=True).print(
-        f"[dim]{len(completion.tokens)} tokens, seed {completion.seed}{ends[completion.finish_reason]}[/]"
+        f"[dim]{len(completion.tokens)} tokens, seed {completion.seed}, {precision}{ends[completion.finish_reason]}[/]"
     )
 
 
@@ -124,6 +128,7 @@ def as_json(gpt: LanguageModel, completion: Completion) -> dict[str, Any]:
         "prompt": completion.prompt,
         "text": completion.text,
         "seed": completion.seed,
+        "precision": gpt.precision,
         "finish_reason": completion.finish_reason,
         "tokens": [
             {

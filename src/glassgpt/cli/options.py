@@ -10,10 +10,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+# The names that quantization.precision knows; to import them from there would take torch.
+Precision = Literal["float32", "bfloat16", "int8", "int4"]
 
 FIRST_LINE, NEXT_LINES = 2.0, 10.0  # seconds until the first plain line of progress, and between later ones
 
