@@ -34,11 +34,18 @@ COMMANDS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "Model": [
         ("generate", "glassgpt.cli.generate:generate", "continue a text with a model"),
+        ("evaluate", "glassgpt.cli.evaluate:evaluate", "measure how well a model predicts a text"),
         ("plot", "glassgpt.cli.plot:plot", "draw the loss curves of runs"),
+        ("replay", "glassgpt.cli.replay:replay", "show the batch that a step of a run learnt from"),
         ("plan", "glassgpt.cli.plan:plan", "show what a model takes: parameters, memory, FLOPs, time"),
     ],
     "Formats": [
         ("convert", "glassgpt.cli.convert:convert", "turn a model into another format, and prove it is the same"),
+        (
+            "quantize",
+            "glassgpt.cli.quantize:quantize",
+            "keep a model in eight or four bits, and see what it costs",
+        ),
         ("compare", "glassgpt.cli.compare:compare", "find where two models part first, and why"),
         ("info", "glassgpt.cli.info:info", "show what a stored model is, without loading it"),
     ],

@@ -66,7 +66,7 @@ def compare(manifest: Manifest, facts: Mapping[str, Any], allow: Collection[str]
     changes = {
         field: f"{field}: {old} -> {new}"
         for field in (*REFUSED, *WARNED)
-        if (old := _at(then, field)) != (new := _at(facts, field))
+        if (old := at(then, field)) != (new := at(facts, field))
     }
     if refused := [field for field in REFUSED if field in changes and field not in allow]:
         raise ValueError(
@@ -77,7 +77,8 @@ def compare(manifest: Manifest, facts: Mapping[str, Any], allow: Collection[str]
     return [f"bits will not match an uninterrupted run, because {change}" for change in changes.values()]
 
 
-def _at(facts: Mapping[str, Any], field: str) -> Any:
+def at(facts: Mapping[str, Any], field: str) -> Any:
+    """The fact at a dotted path."""
     for part in field.split("."):
         facts = facts[part]
     return facts

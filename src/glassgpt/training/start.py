@@ -12,6 +12,7 @@ from pathlib import Path
 from glassgpt.data.manifest import MANIFEST
 from glassgpt.data.prepare import Report, prepare
 from glassgpt.parallel.conduct import on_main
+from glassgpt.parallel.config import ParallelConfig
 from glassgpt.parallel.world import World
 from glassgpt.tokenizer.gpt2 import gpt2
 from glassgpt.tokenizer.tokenizer import Tokenizer
@@ -45,8 +46,7 @@ def start(
 
     try:
         shards = Path(on_main(world, claim))
-        beside = Tokenizer.load(shards) if (shards / "tokenizer.json").exists() else None
-        run = Run(config, beside or find_tokenizer(config.data.tokenizer), shards, world)
+        run = Run(config, tokenizer_of(shards, config.data), shards, world)
     except (ValueError, FileNotFoundError):
         if is_new and world.is_main:  # what does not fit together leaves nothing behind, a kill what it had prepared
             shutil.rmtree(directory, ignore_errors=True)
@@ -55,6 +55,27 @@ def start(
         directory.mkdir(parents=True, exist_ok=True)
         (directory / CONFIG).write_text(config.toml(), encoding="utf-8")
     return run
+
+
+def reopen(directory: Path) -> Run:
+    """The run in a directory, to look at: on the CPU, in one process, its weights not trained. Writes nothing.
+
+    Raises:
+        FileNotFoundError: it is no run, or its tokens are gone.
+        ValueError: its tokens do not fit it any more.
+    """
+    path, own = directory / CONFIG, directory / "data"
+    if not path.is_file():
+        raise FileNotFoundError(f"{directory} is not a run: it has no {CONFIG}")
+    config = read_config(path)
+    shards = own if (own / MANIFEST).exists() else Path(config.data.sources[0])
+    here = {"device": "cpu", "precision": "float32", "compile": False, "parallel": ParallelConfig()}
+    return Run(config.model_copy(update=here), tokenizer_of(shards, config.data), shards)
+
+
+def read_config(path: Path) -> RunConfig:
+    """The configuration in a TOML file."""
+    return RunConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
 
 
 def check(config: RunConfig, directory: Path, resume: bool) -> None:
@@ -66,7 +87,7 @@ def check(config: RunConfig, directory: Path, resume: bool) -> None:
         raise FileExistsError(
             f"{directory} holds a run: continue it with --resume, or choose another directory with --name"
         )
-    before = RunConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    before = read_config(path)
     if before.data != config.data:
         raise ValueError(f"[data] is not what {path} says: resume with the same, or start another run")
 
@@ -87,6 +108,11 @@ def find_shards(config: DataConfig, directory: Path, report: Report) -> Path:
 def is_tokenized(source: Path) -> bool:
     """Whether a source is a directory of shards already."""
     return (source / MANIFEST).exists() or any(source.glob("*train*.bin"))
+
+
+def tokenizer_of(shards: Path, config: DataConfig) -> Tokenizer:
+    """The tokenizer that lies beside the shards, or else the one that was named."""
+    return Tokenizer.load(shards) if (shards / "tokenizer.json").exists() else find_tokenizer(config.tokenizer)
 
 
 def find_tokenizer(name: str) -> Tokenizer:

@@ -24,8 +24,9 @@ class CorruptCheckpoint(ValueError):
     """Checkpoints exist and none of them can be trusted."""
 
 
-def newest(directory: Path) -> Checkpoint | None:
-    """The newest checkpoint under ``directory`` that verifies in full, or None where there is none at all.
+def newest(directory: Path, until: int | None = None) -> Checkpoint | None:
+    """The newest checkpoint under ``directory`` that verifies in full, or None where there is none at all; with
+    ``until``, of those up to that step.
 
     Every newer one that does not verify is logged with the file and the reason.
 
@@ -34,12 +35,14 @@ def newest(directory: Path) -> Checkpoint | None:
     """
     rejected = []
     for path in candidates(directory):
+        if until is not None and step_of(path) > until:
+            continue
         try:
             checkpoint = Checkpoint.open(path)
             checkpoint.verify()
         except (ValueError, OSError) as reason:
             if not os.path.lexists(path):  # a running training rotated it away, which it does only after newer commits
-                return newest(directory)
+                return newest(directory, until)
             logger.warning("checkpoint %s is rejected: %s", path, reason)
             rejected.append(f"{path.name}: {reason}")
         else:
