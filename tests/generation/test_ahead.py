@@ -3,11 +3,13 @@
 import pytest
 import torch
 
-from glassgpt.generation.ahead import AheadEngine
+from glassgpt.generation.ahead import AheadEngine, engine_for, is_plain
 from glassgpt.generation.engine import Engine
 from glassgpt.generation.sampling import SamplingParams
 from glassgpt.generation.steps import PlainReader, Steps, bucket
+from glassgpt.generation.text import LanguageModel
 from glassgpt.model.cache import Cache
+from glassgpt.model.gpt import use_attention
 
 PROMPTS = [[1, 2, 3], [7], list(range(40, 60)), [9, 9]]
 GREEDY = SamplingParams(temperature=0.0, max_new_tokens=10, stop_at_eot=False)
@@ -99,3 +101,23 @@ def test_recording_may_run_the_step(model):
 
 def test_buckets():
     assert [bucket(B) for B in (1, 2, 3, 5, 64, 65, 128, 129)] == [1, 2, 4, 8, 64, 128, 128, 192]
+
+
+def test_a_model_on_the_cpu_gets_the_plain_engine(model):
+    assert type(engine_for(model, num_rows=2)) is Engine
+
+
+def test_a_model_with_anything_replaced_is_not_plain(model):
+    assert is_plain(model)
+    handle = model.blocks[0].register_forward_hook(lambda *_: None)
+    assert not is_plain(model)
+    handle.remove()
+    use_attention(model, lambda q, k, v, visible, dropout: v)
+    assert not is_plain(model)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_device_that_is_not_there_is_refused(model, bytes_tokenizer, tmp_path):
+    LanguageModel(model, bytes_tokenizer).save(tmp_path / "model")
+    with pytest.raises(ValueError, match="'cuda' is not available here"):
+        LanguageModel.load(tmp_path / "model", device="cuda")

@@ -5,17 +5,33 @@ Prompts, full contexts, and choices that ``Steps`` does not make go the plain en
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import torch
+from torch import nn
 
 from glassgpt.generation.engine import Engine, Event
 from glassgpt.generation.sampling import SamplingParams, draw
 from glassgpt.generation.sequence import Sequence, Token
 from glassgpt.generation.steps import Capture, PlainReader, Reader, Steps, is_possible
-from glassgpt.model.gpt import GPT
+from glassgpt.model.attention import attend
+from glassgpt.model.gpt import GPT, MLP, Attention, Block
 
 NUM_STEPS = 16
+
+
+def engine_for(model: GPT, **settings: Any) -> Engine:
+    """The engine that suits a model: an AheadEngine with fused kernels for a plain one on the current GPU, else an
+    Engine."""
+    device = model.final_norm.weight.device
+    if device.type != "cuda" or device.index != torch.cuda.current_device():
+        return Engine(model, **settings)
+    if find_spec("triton") is None or not is_plain(model):
+        return Engine(model, **settings)
+    from glassgpt.kernels.readers import FusedReader
+
+    return AheadEngine(model, reader=FusedReader(model), **settings)
 
 
 class AheadEngine(Engine):
@@ -89,6 +105,15 @@ class AheadEngine(Engine):
         if params not in self._steps:
             self._steps[params] = Steps(self.reader, self.cache, params, self.num_steps, self.capture)
         return self._steps[params]
+
+
+def is_plain(model: GPT) -> bool:
+    """Whether all of the model is as ``GPT`` builds it: nothing replaced, and nobody looks inside."""
+    parts = (GPT, Block, Attention, MLP, nn.Linear, nn.LayerNorm, nn.Embedding, nn.Dropout, nn.ModuleList)
+    return all(
+        type(module) in parts and not module._forward_hooks and not module._forward_pre_hooks
+        for module in model.modules()
+    ) and all(module.attend is attend for module in model.modules() if isinstance(module, Attention))
 
 
 # Requests that differ in these alone share their recordings.

@@ -27,7 +27,10 @@ Capture = Callable[[Callable[[], None]], Callable[[], None]]
 class Reader(Protocol):
     """Reads one token a row and says what may come next."""
 
-    layer: type[StaticLayer]
+    @property
+    def layer(self) -> type[StaticLayer]:
+        """What the cache that it reads is made of."""
+        ...
 
     def __call__(self, tokens: Tensor, cache: StaticCache) -> Tensor:
         """Logits (B, V) after ``tokens`` (B, 1)."""

@@ -31,18 +31,19 @@ class LanguageModel:
     tokenizer: Tokenizer
 
     @classmethod
-    def load(cls, source: str | Path, precision: Precision | None = None) -> LanguageModel:
+    def load(cls, source: str | Path, precision: Precision | None = None, device: str = "cpu") -> LanguageModel:
         """The model that ``source`` means: a run, a model directory, a hub id or a size such as ``gpt2``.
 
         Its matrices are kept in ``precision``: float32, bfloat16, int8 or int4; by default as a quantized directory
-        stores them, and float32 from any other.
+        stores them, and float32 from any other. ``device`` is cpu, or an accelerator such as cuda, where nothing is
+        quantized.
 
         Raises:
             FileNotFoundError: there is none; says what was tried.
-            ValueError: a file is damaged, or the model cannot be had in this precision.
+            ValueError: a file is damaged, or the model cannot be had in this precision or on this device.
         """
         directory = find(source)
-        return cls(load_in(directory, precision), load_tokenizer(directory))
+        return cls(load_in(directory, precision, device), load_tokenizer(directory))
 
     def save(self, directory: str | Path) -> None:
         """Writes a directory that ``load`` opens, and transformers too unless the model is quantized."""

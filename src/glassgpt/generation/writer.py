@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from glassgpt.generation.engine import Engine
+from glassgpt.generation.ahead import engine_for
 from glassgpt.generation.sampling import SamplingParams
 from glassgpt.generation.sequence import Sequence, Token
 from glassgpt.generation.stops import StopText
@@ -49,7 +49,7 @@ class Writer:
 
     def __init__(self, model: GPT, tokenizer: Tokenizer, **limits: Any):
         self.tokenizer = tokenizer
-        self.engine = Engine(model, eot=tokenizer.eot, **limits)
+        self.engine = engine_for(model, eot=tokenizer.eot, **limits)
         self._drafts: dict[Sequence, Draft] = {}
 
     @property
