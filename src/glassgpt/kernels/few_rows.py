@@ -123,7 +123,7 @@ class FloatHead(FewRows, TiedHead):  # pyrefly: ignore[inconsistent-inheritance]
         if x.dtype == weight.dtype:
             return TiedHead.forward(self, x)
         # Logits are not rounded to bfloat16: of a large one it would keep no digit behind the point.
-        return torch.cat([onednn.product(x, rows.to(x.dtype)) for rows in weight.split(PIECE)], dim=-1)
+        return torch.cat([onednn.faster_linear(x, rows.to(x.dtype)) for rows in weight.split(PIECE)], dim=-1)
 
     def matrix(self) -> MatrixFields:
         return float_matrix(self.embedding[0].weight, None)

@@ -28,8 +28,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return _Linear.apply(x, weight, bias)
 
 
-def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``F.linear(x, weight, bias)`` by oneDNN wherever that is the faster one: in float32 on the CPU."""
+def faster_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``F.linear(x, weight, bias)`` with gradients, by oneDNN wherever that is the faster one: in float32 on the CPU."""
     is_faster = x.dtype == weight.dtype == torch.float32 and x.device.type == "cpu" and is_available()
     return (linear if is_faster else F.linear)(x, weight, bias)
 
@@ -38,7 +38,7 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return _product(x, weight, bias)
+        return product(x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
@@ -47,13 +47,14 @@ class _Linear(torch.autograd.Function):
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad
         rows = grad.reshape(-1, grad.shape[-1])  # (N, O)
         return (
-            _product(grad, weight.T, None) if needs_x else None,
-            _product(rows.T, x.reshape(-1, x.shape[-1]).T, None) if needs_weight else None,
+            product(grad, weight.T, None) if needs_x else None,
+            product(rows.T, x.reshape(-1, x.shape[-1]).T, None) if needs_weight else None,
             rows.sum(0) if needs_bias else None,
         )
 
 
-def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """``F.linear`` by oneDNN, without gradients."""
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
 
@@ -61,7 +62,7 @@ class OneDnnLinear(nn.Linear):
     """An nn.Linear whose product oneDNN computes where it is the faster one."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return product(input, self.weight, self.bias)
+        return faster_linear(input, self.weight, self.bias)
 
 
 class TiedHead(nn.Module):
@@ -72,7 +73,7 @@ class TiedHead(nn.Module):
         self.embedding = (embedding,)  # in a tuple, so that the weight is not registered a second time
 
     def forward(self, hidden: Tensor) -> Tensor:
-        return product(hidden, self.embedding[0].weight)
+        return faster_linear(hidden, self.embedding[0].weight)
 
 
 def use_onednn(model: GPT) -> None:

@@ -59,7 +59,7 @@ class QuantizedLinear(FewRows):
         return self.weight.out_features
 
     def many(self, x: Tensor) -> Tensor:
-        return onednn.product(rounded(x), self.weight.dense(), self.bias)
+        return onednn.faster_linear(rounded(x), self.weight.dense(), self.bias)
 
     def matrix(self) -> MatrixFields:
         return self.weight.fields(self.bias)
@@ -84,7 +84,7 @@ class QuantizedTiedHead(FewRows):
         self.embedding = (embedding,)  # in a tuple, so that the matrix is not registered a second time
 
     def many(self, x: Tensor) -> Tensor:
-        return onednn.product(rounded(x), self.embedding[0].weight.dense())
+        return onednn.faster_linear(rounded(x), self.embedding[0].weight.dense())
 
     def matrix(self) -> MatrixFields:
         return self.embedding[0].weight.fields(None)
