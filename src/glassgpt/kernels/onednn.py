@@ -29,7 +29,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def faster_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``F.linear(x, weight, bias)`` with gradients, by oneDNN wherever that is the faster one: in float32 on the CPU."""
+    """``F.linear(x, weight, bias)`` with gradients, by oneDNN where that is faster: in float32 on the CPU."""
     is_faster = x.dtype == weight.dtype == torch.float32 and x.device.type == "cpu" and is_available()
     return (linear if is_faster else F.linear)(x, weight, bias)
 
