@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from glassgpt.kernels import onednn
+from glassgpt.kernels.arena import use_huge_pages
 from glassgpt.kernels.blocks import use_fused_blocks
 from glassgpt.kernels.compiled import library
 from glassgpt.kernels.few_rows import use_few_rows
@@ -64,4 +65,5 @@ def use_kernels(model: GPT, precision: Precision) -> None:
         return  # PyTorch's own are the best there are
     use_few_rows(model)
     use_fused_blocks(model)
+    use_huge_pages(model)
     library()  # the first on a machine is compiled: better now than in the middle of a text
