@@ -13,7 +13,7 @@ from triton import compile, runtime
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from glassgpt.kernels import decode_attention, few_rows_gpu
+from glassgpt.kernels import cross_entropy, decode_attention, few_rows_gpu
 from glassgpt.model.cache import Cache
 from glassgpt.model.config import ModelConfig
 from glassgpt.model.static_cache import StaticCache
@@ -55,6 +55,8 @@ def launch_all() -> None:
     few_rows_gpu.norm_linear(x, norm, up.weight, up.bias, gelu=True)
     few_rows_gpu.norm_linear(x, norm, qkv.weight, None)
     few_rows_gpu.add_linear(x, torch.zeros(2, 3072), down)
+
+    cross_entropy.cross_entropy_(torch.zeros(2, 50304, dtype=torch.bfloat16), slots[:, 0], 1.0, 50257)
 
 
 if __name__ == "__main__":

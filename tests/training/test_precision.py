@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from glassgpt.model.config import ModelConfig
@@ -45,3 +46,26 @@ def test_updates_too_small_for_bfloat16_add_up_in_the_master():
         working.refresh()
     assert weight[0].item() > 1.009
     assert working.model.final_norm.weight[0].item() == 1.0078125
+
+
+@pytest.mark.parametrize("tied_head", [True, False])
+def test_a_padded_vocabulary_is_seen_by_nobody(tied_head):
+    master = initialize(
+        GPT(ModelConfig(vocab_size=50, context_length=8, emb_dim=16, num_heads=2, num_layers=1, tied_head=tied_head)), 1
+    )
+    plain, padded = WorkingCopy(master, torch.bfloat16), WorkingCopy(master, torch.bfloat16, vocab_multiple=64)
+    tokens = torch.arange(8)[None]
+    assert padded.model(tokens).shape == (1, 8, 64)
+    gradients = []
+    for working in (plain, padded):
+        logits = working.model(tokens)[0, :, :50]
+        torch.nn.functional.cross_entropy(logits.float(), tokens[0]).backward()
+        working.collect()
+        gradients.append([parameter.grad for parameter in master.parameters()])
+        master.zero_grad()
+    torch.testing.assert_close(*gradients, atol=1e-3, rtol=1e-2)
+    with torch.no_grad():
+        master.token_embedding.weight.add_(1.0)
+    padded.refresh()
+    weight = padded.model.token_embedding.weight
+    assert torch.equal(weight[:50], master.token_embedding.weight.bfloat16()) and not weight[50:].any()
