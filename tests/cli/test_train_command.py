@@ -17,7 +17,7 @@ from glassgpt.cli.main import main
 from glassgpt.data.prepare import prepare
 from glassgpt.training.metrics import METRICS, VARYING, read
 from glassgpt.weights.checkpoint import Checkpoint
-from glassgpt.weights.directory import load_config
+from glassgpt.weights.directory_files import load_config
 
 TINY = [
     "--model.context-length", "16", "--model.emb-dim", "32", "--model.num-heads", "2", "--model.num-layers", "2",

@@ -11,7 +11,8 @@ from glassgpt.model.config import ModelConfig
 from glassgpt.model.gpt import GPT, initialize
 from glassgpt.tokenizer.tokenizer import Tokenizer
 from glassgpt.tokenizer.vocabulary import BYTES
-from glassgpt.weights.formats import Opened, write_model
+from glassgpt.weights.formats import write_model
+from glassgpt.weights.opened import Opened
 
 Files = dict[str, bytes]  # relative path -> content; the model is at "model" or at its only file
 

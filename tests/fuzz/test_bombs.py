@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from glassgpt.model.gpt import GPT, initialize
-from glassgpt.weights.formats import Opened, write_model
+from glassgpt.weights.formats import write_model
+from glassgpt.weights.opened import Opened
 from glassgpt.weights.sorted_table import table
 from glassgpt.weights.wire import TEXT, VARINT, message
 

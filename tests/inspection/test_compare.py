@@ -12,8 +12,9 @@ from glassgpt.inspection.compare import compare
 from glassgpt.inspection.trace import trace, trace_session
 from glassgpt.model.config import ModelConfig
 from glassgpt.model.gpt import GPT, use_attention
-from glassgpt.weights.formats import Opened, write_model
+from glassgpt.weights.formats import write_model
 from glassgpt.weights.names import by_part
+from glassgpt.weights.opened import Opened
 
 CONFIG = ModelConfig(vocab_size=257, context_length=32, emb_dim=48, num_heads=3, num_layers=3)
 

@@ -1,6 +1,7 @@
 """A passport tells what a model is without reading its weights."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +26,7 @@ def test_a_hugging_face_directory(source, tiny, bytes_tokenizer):
     found = passport(source)
     assert (found["format"], found["parameters"], found["size"]) == ("hf", tiny.num_parameters, None)
     assert ModelConfig.model_validate(found["config"]) == tiny
-    assert found["dtypes"] == {"F32": 40}
+    assert found["dtypes"] == {"float32": 40}
     assert found["vocabulary"] == {"tokens": 257, "sha256": bytes_tokenizer.sha256}
     assert (found["origin"], "generate" in found["commands"]) == (None, True)
 
@@ -56,10 +57,11 @@ def test_a_checkpoint_tells_of_its_training(tmp_path):
 
 
 def test_no_weights_and_no_torch_are_needed(source):
-    """The weights are cut away behind their header."""
+    """Behind its header the file of weights is a hole."""
     weights = source / "model.safetensors"
-    header = 8 + int.from_bytes(weights.read_bytes()[:8], "little")
+    header, size = 8 + int.from_bytes(weights.read_bytes()[:8], "little"), weights.stat().st_size
     weights.write_bytes(weights.read_bytes()[:header])
+    os.truncate(weights, size)
     script = f"""
 import sys
 from glassgpt.cli.main import main
@@ -69,7 +71,7 @@ sys.exit(code)
 """
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
-    assert json.loads(ran.stdout)["dtypes"] == {"F32": 40}
+    assert json.loads(ran.stdout)["dtypes"] == {"float32": 40}
 
 
 def test_info_prints_a_line_for_each_thing(source, capsys, monkeypatch):

@@ -9,7 +9,8 @@ from safetensors.torch import load_file, save_file
 from glassgpt.book import GPTModel
 from glassgpt.model.config import ModelConfig
 from glassgpt.model.gpt import GPT, initialize
-from glassgpt.weights.formats import Opened, open_model, write_model
+from glassgpt.weights.formats import open_model, write_model
+from glassgpt.weights.opened import Opened
 
 SETTINGS = {
     "vocab_size": 257, "context_length": 32, "emb_dim": 48, "n_heads": 3, "n_layers": 3, "drop_rate": 0.1,

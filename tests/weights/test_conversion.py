@@ -16,7 +16,8 @@ from glassgpt.model.gpt import GPT
 from glassgpt.tokenizer.tokenizer import Tokenizer
 from glassgpt.weights.conversion import DoesNotHold, certificate_path, convert, sha256
 from glassgpt.weights.directory import load_model, save_model
-from glassgpt.weights.formats import Opened, open_model, write_model
+from glassgpt.weights.formats import open_model, write_model
+from glassgpt.weights.opened import Opened
 
 gguf = pytest.importorskip("gguf", reason="needs the export extra")
 

@@ -9,8 +9,10 @@ import torch
 
 from glassgpt.model.gpt import GPT, initialize
 from glassgpt.training.torture.victim import Victim
-from glassgpt.weights.formats import FORMATS, Opened, format_named, open_model, recognize, write_model
+from glassgpt.weights.formats import FORMATS, format_named, open_model, write_model
+from glassgpt.weights.headers import recognize
 from glassgpt.weights.lazy import LazyTensors
+from glassgpt.weights.opened import Opened
 
 TOKENS = torch.arange(50).view(2, 25) * 5
 NAMES = {"hf": "model", "openai": "117M", "book": "model.pth", "nanogpt": "ckpt.pt", "llmc": "model.bin"}
@@ -21,7 +23,7 @@ def test_logits_come_back_bit_for_bit(model, bytes_tokenizer, tmp_path, name):
     told = []
     path = tmp_path / "out" / NAMES[name]
     write_model(Opened.of(model, bytes_tokenizer), name, path, progress=lambda *now: told.append(now))
-    assert recognize(path).name == name
+    assert recognize(path) == name
     assert sorted(tensor for tensor, _, _ in told) == sorted(model.state_dict())
     assert [done for _, done, _ in told] == list(range(1, len(told) + 1))
 

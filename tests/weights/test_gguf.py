@@ -11,9 +11,10 @@ from glassgpt.model.config import ModelConfig
 from glassgpt.model.gpt import GPT
 from glassgpt.tokenizer.tokenizer import Tokenizer
 from glassgpt.tokenizer.training import train
-from glassgpt.weights.formats import Opened, open_model, write_model
+from glassgpt.weights.formats import open_model, write_model
 from glassgpt.weights.gguf_header import read_header
 from glassgpt.weights.names import GGUF, HUGGING_FACE
+from glassgpt.weights.opened import Opened
 
 gguf = pytest.importorskip("gguf", reason="needs the export extra")
 

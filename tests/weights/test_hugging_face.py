@@ -8,7 +8,8 @@ import torch
 import transformers
 
 from glassgpt.model.gpt import GPT
-from glassgpt.weights.directory import load_config, load_model, load_tokenizer, save_model
+from glassgpt.weights.directory import load_model, load_tokenizer, save_model
+from glassgpt.weights.directory_files import load_config
 from glassgpt.weights.hugging_face import from_hugging_face, to_hugging_face
 from glassgpt.weights.hugging_face_config import config_from_json
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from glassgpt.model.gpt import GPT
-from glassgpt.weights.formats import Opened, open_model, write_model
+from glassgpt.weights.formats import open_model, write_model
 from glassgpt.weights.names import NANOGPT
+from glassgpt.weights.opened import Opened
 from glassgpt.weights.translate import write_as
 
 TOKENS = torch.arange(50).view(2, 25) * 5

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glassgpt.model.gpt import GPT
-from glassgpt.weights.formats import Opened, open_model, write_model
+from glassgpt.weights.formats import open_model, write_model
+from glassgpt.weights.opened import Opened
 
 TOKENS = torch.arange(50).view(2, 25) * 5
 ARGUMENTS = {"n_layer": 3, "n_head": 3, "n_embd": 48, "block_size": 32, "bias": True, "vocab_size": 257, "dropout": 0.1}

@@ -7,8 +7,10 @@ import torch
 
 from glassgpt.model.cache import Cache
 from glassgpt.model.gpt import GPT
-from glassgpt.weights.formats import Opened, open_model, write_model
-from glassgpt.weights.onnx import MODEL, WEIGHTS, Session
+from glassgpt.weights.formats import open_model, write_model
+from glassgpt.weights.onnx import Session
+from glassgpt.weights.onnx_weights import MODEL, WEIGHTS
+from glassgpt.weights.opened import Opened
 
 onnx = pytest.importorskip("onnx", reason="needs the export extra")
 pytest.importorskip("onnxruntime", reason="needs the export extra")
@@ -121,5 +123,5 @@ def test_damaged_files_are_refused(exported, tmp_path):
     with pytest.raises(ValueError, match=r"model\.onnx\.data was cut off"):
         dict(open_model(tmp_path / "model").tensors)
     (tmp_path / "model" / MODEL).write_bytes(b"\xff" * 100)
-    with pytest.raises(ValueError, match=r"model\.onnx is no ONNX model"):
+    with pytest.raises(ValueError, match=r"model\.onnx: it is no ONNX model"):
         open_model(tmp_path / "model")

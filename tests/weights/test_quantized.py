@@ -16,7 +16,8 @@ from glassgpt.weights.conversion import convert
 from glassgpt.weights.directory import load_model, save_model
 from glassgpt.weights.files import chunks
 from glassgpt.weights.files import read as read_tensors
-from glassgpt.weights.formats import Opened, open_model, write_model
+from glassgpt.weights.formats import open_model, write_model
+from glassgpt.weights.opened import Opened
 from glassgpt.weights.quantized import load_quantized, save_quantized, scheme_of
 
 TOKENS = torch.arange(50).view(2, 25) * 5

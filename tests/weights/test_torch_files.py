@@ -27,7 +27,7 @@ def saved(path: Path, content, **options) -> Path:
 
 def state(path: Path) -> LazyTensors:
     file = TorchFile(path)
-    return file.tensors(file.content)
+    return LazyTensors.at(file.stored(file.content))
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
@@ -47,9 +47,9 @@ def test_a_module_with_its_optimizer_is_read(tmp_path):
     optimizer.step()
     content = {"model": module.state_dict(), "optimizer": optimizer.state_dict(), "parameter": module[0].weight}
     file = TorchFile(saved(tmp_path / "x.pt", content))
-    tensors = file.tensors(file.content["model"])
+    tensors = LazyTensors.at(file.stored(file.content["model"]))
     assert all(torch.equal(tensors[name], tensor) for name, tensor in module.state_dict().items())
-    moments = file.tensors({"exp_avg": file.content["optimizer"]["state"][0]["exp_avg"]})
+    moments = LazyTensors.at(file.stored({"exp_avg": file.content["optimizer"]["state"][0]["exp_avg"]}))
     assert torch.equal(moments["exp_avg"], optimizer.state_dict()["state"][0]["exp_avg"])
     assert file.content["optimizer"]["param_groups"][0]["betas"] == (0.9, 0.999)
 
@@ -72,7 +72,7 @@ def test_torch_reads_what_is_written(tmp_path):
     assert torch.equal(mapped["model"]["half"], TENSORS["half"])
 
     ours = TorchFile(tmp_path / "x.pt")
-    assert torch.equal(ours.tensors(ours.content["model"])["tied"], TENSORS["a"])
+    assert torch.equal(LazyTensors.at(ours.stored(ours.content["model"]))["tied"], TENSORS["a"])
     write_torch(tmp_path / "y.pt", content, {"tied": "a"})
     assert (tmp_path / "x.pt").read_bytes() == (tmp_path / "y.pt").read_bytes()
 

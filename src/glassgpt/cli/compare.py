@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from glassgpt.inspection.compare import Comparison
-    from glassgpt.weights.formats import Opened
+    from glassgpt.weights.opened import Opened
 
 
 def compare(
@@ -44,12 +44,17 @@ def compare(
         tolerance: The share of its length that a vector may be off.
         json: Print the comparison as JSON.
     """
-    from glassgpt.inspection.compare import compare as run
-    from glassgpt.inspection.trace import trace_session
-    from glassgpt.weights.formats import open_model
+    from glassgpt.inspection.scout import scout
     from glassgpt.weights.source import locate
 
     paths = [locate(source) for source in (a, b)]
+    for path in paths:
+        scout(path)
+
+    from glassgpt.inspection.compare import compare as run
+    from glassgpt.inspection.trace import trace_session
+    from glassgpt.weights.formats import open_model
+
     with console(stderr=True).status("comparing"):
         sides = [open_model(path) for path in paths]
         trace_b = None

@@ -46,16 +46,20 @@ def convert(
         json: Print the certificate as JSON.
     """
     from glassgpt.cli.tokens import load
+    from glassgpt.inspection.scout import scout
+    from glassgpt.weights.source import locate
+
+    scout(found := locate(source))
+
     from glassgpt.weights.conversion import DoesNotHold, certificate_path
     from glassgpt.weights.conversion import convert as run
-    from glassgpt.weights.source import locate
 
     chosen = None if tokenizer is None else load(tokenizer)
     broken = None
     with progress(f"converting {source}", 100.0) as update:
         try:
             certificate = run(
-                locate(source),
+                found,
                 destination,
                 to,
                 dtype,
@@ -76,6 +80,8 @@ def convert(
 
 def show(certificate: Certificate) -> None:
     """Prints a certificate, layers that are alike in one line."""
+    from glassgpt.weights.untrusted import printable
+
     out = console()
     out.print(table(certificate.tensors), "")
     for side, stored in (("from", certificate.source), ("to", certificate.destination)):
@@ -88,7 +94,7 @@ def show(certificate: Certificate) -> None:
     )
     out.print(f"greedy continuations: {greedy.agreed} of {greedy.of} tokens agree")
     for remark in certificate.remarks:
-        out.print(f"note: {remark}", markup=False)
+        out.print(f"note: {printable(remark)}", markup=False)
 
 
 def table(lines: list[TensorLine]) -> Table:

@@ -1,4 +1,4 @@
-"""``glassgpt info``: a model's passport, from its headers."""
+"""``glassgpt info``: a model's passport, from its headers, in under a second."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ def info(source: str, /, *, json: bool = False) -> None:
     """Show what a stored model is, without loading it.
 
     Its format, shape, size, parameters, how its numbers are stored, its vocabulary, the training or conversion it comes
-    from, and the commands that open it.
+    from, and the commands that open it. The headers of a file from elsewhere are read by a process with little memory
+    and time.
 
     Args:
         source: A file or directory of any format, a run, a hub id, or a published size.
         json: Print the passport as JSON.
     """
-    from glassgpt.inspection.passport import passport
+    from glassgpt.inspection.scout import scout
     from glassgpt.weights.source import locate
 
-    found = passport(locate(source))
+    found = scout(locate(source))
     if json:
         print_json(found)
     else:
@@ -30,6 +31,9 @@ def info(source: str, /, *, json: bool = False) -> None:
 def show(found: dict[str, Any]) -> None:
     """Prints a passport, a line for each thing."""
     from rich.table import Table
+    from rich.text import Text
+
+    from glassgpt.weights.untrusted import printable
 
     config, vocabulary = found["config"], found["vocabulary"]
     shape = f"{config['num_layers']} layers, {config['emb_dim']} wide, {config['num_heads']} heads"
@@ -40,6 +44,7 @@ def show(found: dict[str, Any]) -> None:
         "shape": f"{shape}, {config['context_length']} tokens of context" + (f" ({s})" if (s := found["size"]) else ""),
         "parameters": f"{found['parameters']:,}, output layer {head}, {'' if config['qkv_bias'] else 'no '}qkv bias",
         "stored as": ", ".join(f"{count} tensors {dtype}" for dtype, count in found["dtypes"].items()),
+        "quantization": "" if not (how := found["quantization"]) else ", ".join(f"{k} {v}" for k, v in how.items()),
         "vocabulary": "none"
         if vocabulary is None
         else f"{vocabulary['tokens']:,} of {config['vocab_size']:,} rows, sha256 {vocabulary['sha256'][:16]}…",
@@ -48,7 +53,8 @@ def show(found: dict[str, Any]) -> None:
     }
     rows = Table.grid(padding=(0, 2))
     for name, text in lines.items():
-        rows.add_row(f"[bold]{name}[/]", text)
+        if text:
+            rows.add_row(Text(name, style="bold"), Text(printable(text)))
     console().print(rows)
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from glassgpt.model.config import ModelConfig
-from glassgpt.weights.formats import Opened
+from glassgpt.weights.opened import Opened
 
 Run = Callable[[Tensor], Tensor]  # tokens (B, T) -> logits (B, T, V)
 

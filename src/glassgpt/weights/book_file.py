@@ -11,23 +11,11 @@ from pathlib import Path
 from glassgpt.model.config import BOOK_KEYS
 from glassgpt.weights.book import MASK, as_book, from_book
 from glassgpt.weights.files import chunks
-from glassgpt.weights.foreign_configs import book_config, book_state
-from glassgpt.weights.formats import Format, Opened, dtype_named, dtypes
+from glassgpt.weights.foreign_configs import book_config, open_book
+from glassgpt.weights.formats import Format
 from glassgpt.weights.lazy import LazyTensors
-from glassgpt.weights.safetensors_header import is_safetensors, read_header
-from glassgpt.weights.torch_files import TorchFile, is_torch_file
+from glassgpt.weights.opened import Opened, dtype_named, dtypes
 from glassgpt.weights.torch_writer import write_torch
-from glassgpt.weights.untrusted import RawFile
-
-
-def recognizes(path: Path) -> bool:
-    """Whether it is a safetensors file (no other format here is a single one) or a .pth with the book's names."""
-    if not is_torch_file(path):
-        return is_safetensors(path)
-    try:
-        return "tok_emb.weight" in book_state(TorchFile(path).content)
-    except ValueError:
-        return False
 
 
 def read(path: Path) -> Opened:
@@ -36,15 +24,8 @@ def read(path: Path) -> Opened:
     Raises:
         ValueError: the file breaks a rule, or is no such state dict; the number of heads is nowhere said.
     """
-    if is_torch_file(path):
-        stored = TorchFile(path)
-        state = book_state(stored.content)
-        file, places, theirs = stored.file, stored.places(state), stored.tensors(state)
-    else:
-        file = RawFile(path)
-        places = read_header(file)
-        theirs = LazyTensors.at(places, lambda name: file.tensor(places[name]))
-    config = book_config(file, places)
+    stored = open_book(path)
+    config, theirs = book_config(path, stored.places), LazyTensors.at(stored)
     notes = ["attention masks dropped"] if any(map(MASK.fullmatch, theirs)) else []
     if config.tied_head:
         notes.append("the output layer repeats the token embedding, so it is tied to it")
@@ -74,6 +55,4 @@ def write(opened: Opened, path: Path, dtype: str | None) -> None:
     path.with_suffix(".json").write_text(json.dumps(settings, indent=2) + "\n")
 
 
-FORMAT = Format(
-    "book", "the book's state dict, .pth or .safetensors", recognizes, read, write, ("float32", "float16", "bfloat16")
-)
+FORMAT = Format("book", "the book's state dict, .pth or .safetensors", read, write, ("float32", "float16", "bfloat16"))

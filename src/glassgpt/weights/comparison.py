@@ -13,8 +13,8 @@ import torch
 
 from glassgpt.weights.behaviour import behaviour, prompts_for, runner
 from glassgpt.weights.certificate import Greedy, Logits, TensorLine
-from glassgpt.weights.formats import Opened
 from glassgpt.weights.names import BOOK, GGUF, HUGGING_FACE, NANOGPT, OPENAI, Foreign
+from glassgpt.weights.opened import Opened
 from glassgpt.weights.translate import write_as
 
 NAMES: dict[str, dict[str, Foreign]] = {

@@ -8,7 +8,9 @@ from pathlib import Path
 from glassgpt.tokenizer.tokenizer import Tokenizer
 from glassgpt.weights.certificate import Certificate, StoredModel
 from glassgpt.weights.comparison import compare_behaviour, compare_tensors, remarks
-from glassgpt.weights.formats import Opened, Progress, open_model, staged, write_model
+from glassgpt.weights.formats import Progress, open_model, write_model
+from glassgpt.weights.opened import Opened
+from glassgpt.weights.staging import staged
 
 
 def convert(

@@ -13,21 +13,14 @@ import torch
 from glassgpt.model.config import ModelConfig
 from glassgpt.model.gpt import GPT
 from glassgpt.model.skeleton import skeleton
-from glassgpt.tokenizer.strict_json import read_json
 from glassgpt.tokenizer.tokenizer import Tokenizer
-from glassgpt.weights.files import chunks, open_tensors
+from glassgpt.weights.directory_files import INDEX, WEIGHTS, load_config, open_weight_files
+from glassgpt.weights.files import chunks
 from glassgpt.weights.hugging_face import from_hugging_face, to_hugging_face
-from glassgpt.weights.hugging_face_config import QUANTIZED, config_from_json, config_to_json
+from glassgpt.weights.hugging_face_config import config_to_json
 from glassgpt.weights.lazy import LazyTensors
-from glassgpt.weights.torch_files import TorchFile
-from glassgpt.weights.untrusted import naming
 
-WEIGHTS = "model.safetensors"
-PICKLED = "pytorch_model.bin"
-INDEX = "model.safetensors.index.json"
 SHARD_BYTES = 5 * 10**9
-MAX_SHARDS = 1000
-MAX_CONFIG_BYTES, MAX_INDEX_BYTES = 2**20, 16 * 2**20
 
 Content = Iterable[bytes | memoryview]
 
@@ -108,36 +101,9 @@ def open_weights(directory: Path) -> LazyTensors:
     directory = Path(directory)
     config = load_config(directory)
     try:
-        return from_hugging_face(_open_files(directory), config)
+        return from_hugging_face(LazyTensors.at(open_weight_files(directory)), config)
     except ValueError as error:
         raise ValueError(f"{directory}: {error}") from error
-
-
-def load_config(directory: Path) -> ModelConfig:
-    """The configuration in a model directory.
-
-    Raises:
-        ValueError: config.json is no JSON object or not GPT-2's.
-        FileNotFoundError: the directory has no config.json.
-    """
-    settings = load_settings(directory)
-    try:
-        return config_from_json(settings)
-    except ValueError as error:
-        raise ValueError(f"{directory}: {error}") from error
-
-
-def load_settings(directory: Path) -> dict[str, Any]:
-    """The config.json of a model directory as it is.
-
-    Raises:
-        ValueError: it is no JSON object.
-        FileNotFoundError: there is none.
-    """
-    path = Path(directory) / "config.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"{directory} is not a model directory: it has no config.json")
-    return _read_object(path, MAX_CONFIG_BYTES)
 
 
 def load_tokenizer(directory: Path) -> Tokenizer:
@@ -155,45 +121,5 @@ def _weight_files(tensors: LazyTensors) -> dict[str, Content]:
     return shards | {INDEX: [_json({"metadata": plan.metadata, "weight_map": plan.tensor_to_filename})]}
 
 
-def _open_files(directory: Path) -> LazyTensors:
-    if (path := directory / WEIGHTS).is_file():
-        return open_tensors(path)
-    if (path := directory / PICKLED).is_file():  # as transformers saved until 2023
-        with naming(path):
-            file = TorchFile(path)
-            return file.tensors(file.content)
-    if (directory / QUANTIZED).is_file():
-        raise ValueError(f"its weights are quantized: `glassgpt convert {directory} NEW --to hf` makes them float32")
-    if not (path := directory / INDEX).is_file():
-        raise FileNotFoundError(f"{directory} holds no {WEIGHTS}, {INDEX} or {PICKLED}")
-    weight_map = _read_object(path, MAX_INDEX_BYTES).get("weight_map")
-    if not isinstance(weight_map, dict) or not all(isinstance(file, str) for file in weight_map.values()):
-        raise ValueError(f"{INDEX} has no weight_map from tensors to files")
-    return _open_shards(directory, weight_map)
-
-
-def _open_shards(directory: Path, weight_map: dict[str, str]) -> LazyTensors:
-    files: dict[str, set[str]] = {}
-    for name, file in weight_map.items():
-        files.setdefault(file, set()).add(name)
-    if len(files) > MAX_SHARDS:
-        raise ValueError(f"{INDEX} names {len(files):,} files, expected at most {MAX_SHARDS:,}")
-    homes: dict[str, LazyTensors] = {}
-    for file, wanted in sorted(files.items()):
-        if Path(file).name != file:
-            raise ValueError(f"{INDEX} names {file[:100]!r}: a shard is a plain file name in the same directory")
-        tensors = open_tensors(directory / file)
-        if odd := sorted(wanted ^ set(tensors)):
-            raise ValueError(f"{file} and {INDEX} disagree about {', '.join(odd[:8])}")
-        homes |= dict.fromkeys(tensors, tensors)
-    return LazyTensors({name: home.blank[name] for name, home in homes.items()}, lambda name: homes[name][name])
-
-
 def _json(value: dict[str, Any]) -> bytes:
     return (json.dumps(value, indent=2) + "\n").encode()
-
-
-def _read_object(path: Path, max_bytes: int) -> dict[str, Any]:
-    if not isinstance(value := read_json(path, max_bytes), dict):
-        raise ValueError(f"{path.name} holds {type(value).__name__}, expected an object")
-    return value

@@ -6,13 +6,11 @@ from pathlib import Path
 
 import torch
 
-from glassgpt.weights.directory import files_of, load_config, load_settings, load_tokenizer, open_weights
-from glassgpt.weights.formats import Format, Opened, dtype_named, dtypes
+from glassgpt.weights.directory import files_of, load_tokenizer, open_weights
+from glassgpt.weights.directory_files import load_config, load_settings
+from glassgpt.weights.formats import Format
 from glassgpt.weights.hugging_face_config import config_to_json
-
-
-def recognizes(path: Path) -> bool:
-    return (path / "config.json").is_file()
+from glassgpt.weights.opened import Opened, dtype_named, dtypes
 
 
 def read(path: Path) -> Opened:
@@ -39,4 +37,4 @@ def write(opened: Opened, path: Path, dtype: str | None) -> None:
             file.writelines(content)
 
 
-FORMAT = Format("hf", "Hugging Face directory", recognizes, read, write, ("float32", "float16", "bfloat16"))
+FORMAT = Format("hf", "Hugging Face directory", read, write, ("float32", "float16", "bfloat16"))

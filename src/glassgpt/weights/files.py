@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 from glassgpt.weights.lazy import LazyTensors, blank_of, dtype_name
-from glassgpt.weights.safetensors_header import NAMES, read_header
-from glassgpt.weights.untrusted import RawFile
+from glassgpt.weights.safetensors_header import NAMES, open_safetensors
 
 
 def chunks(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> Iterator[bytes | memoryview]:
@@ -46,6 +45,4 @@ def read(path: Path) -> dict[str, Tensor]:
 
 def open_tensors(path: Path) -> LazyTensors:
     """The same, each tensor when it is asked for."""
-    file = RawFile(path)
-    places = read_header(file)
-    return LazyTensors.at(places, lambda name: file.tensor(places[name]))
+    return LazyTensors.at(open_safetensors(path))

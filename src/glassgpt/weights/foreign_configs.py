@@ -11,10 +11,13 @@ from typing import Any, NamedTuple
 
 from glassgpt.model.config import BOOK_KEYS, SIZES, ModelConfig
 from glassgpt.tokenizer.strict_json import read_json
-from glassgpt.weights.places import ITEMSIZES, Place
+from glassgpt.weights.places import ITEMSIZES, Place, Stored
+from glassgpt.weights.safetensors_header import open_safetensors
+from glassgpt.weights.torch_files import TorchFile, is_torch_file
 from glassgpt.weights.untrusted import RawFile, config_of, naming
 
 MAX_SETTINGS_BYTES = 2**20
+MAX_CHECKPOINT_BYTES = 2**16
 
 # nanoGPT's model_args -> ours.
 NANOGPT_ARGUMENTS = {
@@ -42,6 +45,8 @@ LLMC_PADDING = 128  # rows of llm.c's token embedding are padded to a multiple o
 LLMC_VERSIONS = {3: "float32", 5: "bfloat16"}
 
 _HEADS = {(size["emb_dim"], size["num_layers"]): size["num_heads"] for size in SIZES.values()}
+_PREFIX = re.compile(r'^model_checkpoint_path: "([^"]*)"$', re.MULTILINE)
+_NAME = re.compile(r"(/.*/)?([A-Za-z0-9][A-Za-z0-9._-]{0,255})")
 _QUERY = re.compile(r"trf_blocks\.\d+\.att\.W_query\.weight")
 
 
@@ -50,6 +55,16 @@ def nanogpt_config(arguments: Mapping[Any, Any]) -> ModelConfig:
     if unknown := [str(name)[:100] for name in arguments if name not in NANOGPT_ARGUMENTS]:
         raise ValueError(f"its model_args have {', '.join(unknown)}: expected {', '.join(NANOGPT_ARGUMENTS)}")
     return config_of({NANOGPT_ARGUMENTS[name]: value for name, value in arguments.items()})
+
+
+def nanogpt_part(content: Any, key: str) -> dict[Any, Any]:
+    """The dictionary under a key of a checkpoint."""
+    if not isinstance(content, dict) or not isinstance(part := content.get(key), dict):
+        keys = (
+            f"a dictionary of {', '.join(repr(k)[:40] for k in list(content)[:8])}" if isinstance(content, dict) else ""
+        )
+        raise ValueError(f"it holds {keys or type(content).__name__}, no {key}: neither nanoGPT's nor the book's")
+    return part
 
 
 def openai_hparams(path: Path) -> tuple[ModelConfig, dict[str, Any]]:
@@ -62,6 +77,25 @@ def openai_hparams(path: Path) -> tuple[ModelConfig, dict[str, Any]]:
             )
         fields = {ours: hparams[theirs] for theirs, ours in OPENAI_HPARAMS.items() if theirs in hparams}
         return config_of(fields), hparams
+
+
+def openai_prefix(path: Path) -> str:
+    """The name with which the checkpoint's files begin, as the text file ``checkpoint`` of a directory has it.
+
+    TensorFlow writes a whole path where it was given one; only its last part counts, since directories move.
+
+    Raises:
+        ValueError: it names none, or a relative path.
+    """
+    checkpoint = path / "checkpoint"
+    with naming(checkpoint):
+        file = RawFile(checkpoint)
+        if file.size > MAX_CHECKPOINT_BYTES:
+            raise ValueError(f"it has {file.size:,} bytes, expected a few lines")
+        names = _PREFIX.findall(file.read(0, file.size).decode("utf-8"))
+        if len(names) != 1 or (found := _NAME.fullmatch(names[0])) is None:
+            raise ValueError(f"it has {names!r:.200} as model_checkpoint_path: expected one name in this directory")
+        return found[2]
 
 
 class LlmcHeader(NamedTuple):
@@ -99,7 +133,15 @@ def book_state(content: Any) -> dict[Any, Any]:
     return state
 
 
-def book_config(file: RawFile, places: Mapping[str, Place]) -> ModelConfig:
+def open_book(path: Path) -> Stored:
+    """The tensors of the book's state dict in a .pth or safetensors file."""
+    if not is_torch_file(path):
+        return open_safetensors(path)
+    file = TorchFile(path)
+    return file.stored(book_state(file.content))
+
+
+def book_config(path: Path, places: Mapping[str, Place]) -> ModelConfig:
     """The configuration of the book's state dict, by the settings beside the file or else by its shapes; an output
     layer that repeats the token embedding is tied.
 
@@ -111,11 +153,17 @@ def book_config(file: RawFile, places: Mapping[str, Place]) -> ModelConfig:
             f"its tensors are {', '.join(list(places)[:4])} ..., the book's are called tok_emb.weight, pos_emb.weight "
             "...; for a Hugging Face model give its directory, not the file"
         )
-    settings = file.path.with_suffix(".json")
+    settings = path.with_suffix(".json")
     config = _settings(settings) if settings.is_file() else _by_shapes(places, settings)
-    head = places.get("out_head.weight")
-    is_tied = head is not None and file.repeats(places["tok_emb.weight"], head)
-    return config.model_copy(update={"tied_head": is_tied})
+    return config.model_copy(update={"tied_head": _is_tied(path, places)})
+
+
+def _is_tied(path: Path, places: Mapping[str, Place]) -> bool:
+    """Whether the output layer is the token embedding again, byte for byte."""
+    token, head = places["tok_emb.weight"], places.get("out_head.weight")
+    if head is None or head[1:] != token[1:]:
+        return False
+    return RawFile(path).repeats(token.offset, head.offset, token.end - token.offset)
 
 
 def _settings(path: Path) -> ModelConfig:

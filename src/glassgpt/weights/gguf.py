@@ -17,12 +17,13 @@ from glassgpt.model.config import ModelConfig
 from glassgpt.tokenizer.tokenizer import Tokenizer
 from glassgpt.tokenizer.vocabulary import ENDOFTEXT, spell
 from glassgpt.weights.export_extra import package
-from glassgpt.weights.formats import Format, Opened
+from glassgpt.weights.formats import Format
 from glassgpt.weights.gguf_header import KINDS, Entry, Kind, read_header
 from glassgpt.weights.gguf_keys import QKV_BIAS, config_from, tokenizer_from
 from glassgpt.weights.lazy import LazyTensors
 from glassgpt.weights.names import GGUF
-from glassgpt.weights.places import Place
+from glassgpt.weights.opened import Opened
+from glassgpt.weights.places import Place, Stored
 from glassgpt.weights.translate import read_lazily, with_qkv_bias, without_qkv_bias, write_as, write_lazily
 from glassgpt.weights.untrusted import RawFile, tensor_of
 
@@ -35,13 +36,6 @@ NORMAL, CONTROL = 1, 3  # types of tokens
 
 _PLAIN = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _KINDS = {kind.name: kind for kind in KINDS.values()}
-
-
-def recognizes(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(4) == b"GGUF"
 
 
 def read(path: Path) -> Opened:
@@ -59,7 +53,7 @@ def read(path: Path) -> Opened:
         name: Place(entry.offset, entry.shape, _PLAIN.get(entry.kind.name, "float32"))
         for name, entry in entries.items()
     }
-    theirs = LazyTensors.at(places, lambda name: _load(file, entries[name]))
+    theirs = LazyTensors.at(Stored(places, lambda name: _load(file, entries[name])))
     ours = read_lazily(GGUF, theirs, config.model_copy(update={"qkv_bias": True}))
     ours = without_qkv_bias(ours, config)
     names = zip(ours, write_as(GGUF, ours.blank, config), strict=True)
@@ -155,4 +149,4 @@ def _add_tokenizer(writer: Any, tokenizer: Tokenizer) -> None:
     writer.add_add_bos_token(False)
 
 
-FORMAT = Format("gguf", "llama.cpp's single file", recognizes, read, write, tuple(DTYPES))
+FORMAT = Format("gguf", "llama.cpp's single file", read, write, tuple(DTYPES))

@@ -11,13 +11,12 @@ from typing import Any
 from glassgpt.model.config import ModelConfig
 from glassgpt.tokenizer.tokenizer import Tokenizer
 from glassgpt.weights.gguf_header import Header
+from glassgpt.weights.untrusted import RawFile
 
 QKV_BIAS = (
     "glassgpt.qkv_bias"  # llama.cpp wants that bias always: where a model has none it is zero, and this key false
 )
 UNUSED = 5  # the type of a token that only fills the vocabulary up
-
-_PIECE = 2**20
 
 
 def config_from(path: Path, header: Header) -> ModelConfig:
@@ -88,12 +87,4 @@ def _decimal(number: Any) -> Any:
 def _repeats(path: Path, header: Header, first: str, second: str) -> bool:
     """Whether two tensors are the same bytes of the same kind."""
     a, b = header.tensors[first], header.tensors[second]
-    if (a.kind, a.shape) != (b.kind, b.shape):
-        return False
-    with path.open("rb") as file:
-
-        def piece(offset: int, start: int) -> bytes:
-            file.seek(offset + start)
-            return file.read(min(_PIECE, a.bytes - start))
-
-        return all(piece(a.offset, start) == piece(b.offset, start) for start in range(0, a.bytes, _PIECE))
+    return (a.kind, a.shape) == (b.kind, b.shape) and RawFile(path).repeats(a.offset, b.offset, a.bytes)

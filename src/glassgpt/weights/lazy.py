@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import torch
 from torch import Tensor
 
-from glassgpt.weights.places import Place
+from glassgpt.weights.places import Stored
 
 
 class LazyTensors(Mapping[str, Tensor]):
@@ -23,12 +23,11 @@ class LazyTensors(Mapping[str, Tensor]):
         return tensors if isinstance(tensors, LazyTensors) else cls(tensors, tensors.__getitem__)
 
     @classmethod
-    def at(cls, places: Mapping[str, Place], read: Callable[[str], Tensor]) -> LazyTensors:
-        """Tensors that lie in a file."""
-        return cls(
-            {name: torch.empty(p.shape, dtype=getattr(torch, p.dtype), device="meta") for name, p in places.items()},
-            read,
-        )
+    def at(cls, stored: Stored) -> LazyTensors:
+        """Tensors that lie in files."""
+        places = stored.places.items()
+        blank = {name: torch.empty(p.shape, dtype=getattr(torch, p.dtype), device="meta") for name, p in places}
+        return cls(blank, stored.read)
 
     def __getitem__(self, name: str) -> Tensor:
         if name not in self.blank:

@@ -12,21 +12,15 @@ import torch
 
 from glassgpt.model.config import ModelConfig
 from glassgpt.weights.foreign_configs import LLMC_HEADER, LLMC_MAGIC, LLMC_PADDING, LLMC_VERSIONS, llmc_header
-from glassgpt.weights.formats import Format, Opened, as_gpt2, dtype_named, dtypes
+from glassgpt.weights.formats import Format
 from glassgpt.weights.lazy import LazyTensors
 from glassgpt.weights.names import NANOGPT
-from glassgpt.weights.places import ITEMSIZES, Place
+from glassgpt.weights.opened import Opened, as_gpt2, dtype_named, dtypes
+from glassgpt.weights.places import ITEMSIZES, Place, Stored
 from glassgpt.weights.translate import blank, read_lazily, write_as, write_lazily
 from glassgpt.weights.untrusted import RawFile
 
 WTE = "transformer.wte.weight"
-
-
-def recognizes(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(4) == LLMC_MAGIC.to_bytes(4, "little")
 
 
 def read(path: Path) -> Opened:
@@ -43,7 +37,7 @@ def read(path: Path) -> Opened:
         places[name] = Place(offset, shapes[name], dtype)
         rows = padded if name == WTE else shapes[name][0]
         offset = Place(offset, (rows, *shapes[name][1:]), dtype).end
-    ours = read_lazily(NANOGPT, LazyTensors.at(places, lambda name: file.tensor(places[name])), config)
+    ours = read_lazily(NANOGPT, LazyTensors.at(Stored(places, lambda name: file.tensor(places[name]))), config)
     notes = [f"padded vocabulary {padded} cut to {config.vocab_size}"] if padded > config.vocab_size else []
     return Opened("llmc", config, ours, None, {"dtypes": dtypes(ours), "notes": notes, "version": version})
 
@@ -76,4 +70,4 @@ def in_order(config: ModelConfig) -> Iterator[str]:
             yield name
 
 
-FORMAT = Format("llmc", "llm.c's model file, .bin", recognizes, read, write, ("float32", "bfloat16"))
+FORMAT = Format("llmc", "llm.c's model file, .bin", read, write, ("float32", "bfloat16"))

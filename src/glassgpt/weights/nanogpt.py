@@ -14,11 +14,12 @@ import torch
 
 from glassgpt.model.config import ModelConfig
 from glassgpt.weights.book import require_tied
-from glassgpt.weights.foreign_configs import NANOGPT_ARGUMENTS, nanogpt_config
-from glassgpt.weights.formats import Format, Opened, dtype_named, dtypes
+from glassgpt.weights.foreign_configs import NANOGPT_ARGUMENTS, nanogpt_config, nanogpt_part
+from glassgpt.weights.formats import Format
 from glassgpt.weights.lazy import LazyTensors
 from glassgpt.weights.names import NANOGPT
-from glassgpt.weights.torch_files import TorchFile, is_torch_file
+from glassgpt.weights.opened import Opened, dtype_named, dtypes
+from glassgpt.weights.torch_files import TorchFile
 from glassgpt.weights.torch_writer import write_torch
 from glassgpt.weights.translate import blank, read_lazily, write_as, write_lazily
 
@@ -35,11 +36,11 @@ def read(path: Path) -> Opened:
         ValueError: the file is none, breaks a rule, or its tensors do not belong to its ``model_args``.
     """
     file = TorchFile(path)
-    arguments, state = part(file.content, "model_args"), part(file.content, "model")
+    arguments, state = nanogpt_part(file.content, "model_args"), nanogpt_part(file.content, "model")
     config = nanogpt_config(arguments)
     named = {name.removeprefix(_COMPILED): name for name in state if isinstance(name, str)}
     masks = [name for name in named if _MASK.fullmatch(name)]
-    theirs = file.tensors({name: state[old] for name, old in named.items() if name not in masks})
+    theirs = LazyTensors.at(file.stored({name: state[old] for name, old in named.items() if name not in masks}))
     notes = [GELU]
     if any(name.startswith(_COMPILED) for name in named.values()):
         notes.append(f"the prefix {_COMPILED} was taken off every name")
@@ -81,15 +82,6 @@ def write(opened: Opened, path: Path, dtype: str | None) -> None:
     write_torch(path, {"model": theirs.renamed(names | tied), "model_args": arguments}, tied)
 
 
-def part(content: Any, key: str) -> dict[Any, Any]:
-    if not isinstance(content, dict) or not isinstance(part := content.get(key), dict):
-        keys = (
-            f"a dictionary of {', '.join(repr(k)[:40] for k in list(content)[:8])}" if isinstance(content, dict) else ""
-        )
-        raise ValueError(f"it holds {keys or type(content).__name__}, no {key}: neither nanoGPT's nor the book's")
-    return part
-
-
 def _with_biases(theirs: LazyTensors, config: ModelConfig) -> LazyTensors:
     """The tensors and a zero for each bias that this model has and a nanoGPT without biases has not."""
     wanted = write_as(NANOGPT, blank(config), config)
@@ -102,4 +94,4 @@ def _progress(content: dict[str, Any]) -> dict[str, Any]:
     return {"iter_num": count} if type(count := content.get("iter_num")) is int else {}
 
 
-FORMAT = Format("nanogpt", "nanoGPT's ckpt.pt", is_torch_file, read, write, ("float32", "float16", "bfloat16"))
+FORMAT = Format("nanogpt", "nanoGPT's ckpt.pt", read, write, ("float32", "float16", "bfloat16"))

@@ -16,19 +16,15 @@ import torch
 from torch import Tensor
 
 from glassgpt.tokenizer.tokenizer import Tokenizer
-from glassgpt.weights.directory import load_config
+from glassgpt.weights.directory_files import load_config
 from glassgpt.weights.export_extra import package
-from glassgpt.weights.formats import Format, Opened, dtypes
+from glassgpt.weights.formats import Format
 from glassgpt.weights.hugging_face_config import config_to_json
 from glassgpt.weights.lazy import LazyTensors
 from glassgpt.weights.onnx_graph import INPUTS, OUTPUTS, exported
-from glassgpt.weights.onnx_weights import MODEL, WEIGHTS, read_weights
+from glassgpt.weights.onnx_weights import MODEL, open_onnx
+from glassgpt.weights.opened import Opened, dtypes
 from glassgpt.weights.translate import blank, check
-from glassgpt.weights.untrusted import RawFile, tensor_of
-
-
-def recognizes(path: Path) -> bool:
-    return (path / MODEL).is_file()
 
 
 def write(opened: Opened, path: Path, dtype: str | None) -> None:
@@ -78,17 +74,10 @@ def read(path: Path) -> Opened:
     Raises:
         ValueError: the weights are not those of the configuration, or lie where none can.
     """
-    config, file = load_config(path), RawFile(path / WEIGHTS)
-    weights = read_weights(path / MODEL, file)
-
-    def load(name: str) -> Tensor:
-        place, inside = weights[name]
-        return file.tensor(place) if inside is None else tensor_of(bytearray(inside), place.shape, place.dtype)
-
-    tensors = LazyTensors.at({name: weight.place for name, weight in weights.items()}, load)
+    config, tensors = load_config(path), LazyTensors.at(open_onnx(path))
     check(blank(config), tensors.blank)
     tokenizer = Tokenizer.load(path) if (path / "tokenizer.json").is_file() else None
     return Opened("onnx", config, tensors, tokenizer, {"dtypes": dtypes(tensors), "notes": []})
 
 
-FORMAT = Format("onnx", "ONNX with a cache, for onnxruntime", recognizes, read, write)
+FORMAT = Format("onnx", "ONNX with a cache, for onnxruntime", read, write)

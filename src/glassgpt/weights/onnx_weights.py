@@ -7,11 +7,14 @@ TensorProto)
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
-from glassgpt.weights.places import Place
-from glassgpt.weights.untrusted import RawFile, check_disjoint, check_names, check_shape, naming
+from glassgpt.weights.places import Place, Stored
+from glassgpt.weights.untrusted import RawFile, check_disjoint, check_names, check_shape, naming, tensor_of
 from glassgpt.weights.wire import Cursor, Value, parse
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MODEL, WEIGHTS = "model.onnx", "model.onnx.data"
 MAX_GRAPH_BYTES = 64 * 2**20  # without weights; GPT-2 XL's has 6 MB
@@ -22,61 +25,64 @@ _DIMS, _TYPE, _NAME, _RAW, _EXTERNAL = 1, 2, 8, 9, 13
 _FLOAT = 1  # TensorProto.FLOAT
 
 
-class Weight(NamedTuple):
-    """A weight's place in the file beside the graph, and its bytes where they are inside the graph."""
-
-    place: Place
-    inside: bytes | None
-
-
-def read_weights(path: Path, beside: RawFile) -> dict[str, Weight]:
-    """The weights of the graph at ``path`` by our names; ``beside`` is the file it keeps them in.
+def open_onnx(directory: Path) -> Stored:
+    """The weights of the graph in a directory by our names.
 
     Raises:
         ValueError: the graph is damaged, or a weight lies in another file, beyond the end of this one or in another
             weight, or is not as long as its shape says.
     """
-    with naming(path):
-        file = RawFile(path)
-        if file.size > MAX_GRAPH_BYTES:
-            raise ValueError(
-                f"it has {file.size:,} bytes, expected at most {MAX_GRAPH_BYTES:,} with the weights in {WEIGHTS}"
-            )
-        try:
-            (graph,) = _texts(bytes(file.read(0, file.size)), _GRAPH)
-            tensors = _texts(graph, _INITIALIZER)
-        except ValueError as error:
-            raise ValueError(f"it is no ONNX model: {error}") from None
-        weights = dict(_weight(tensor, beside.size) for tensor in tensors)
-        ours = {name.removeprefix(_PREFIX): weight for name, weight in weights.items() if name.startswith(_PREFIX)}
-        check_names(ours)
-        outside = {name: weight.place for name, weight in ours.items() if weight.inside is None}
-        check_disjoint((place.offset, place.end, name) for name, place in outside.items())
-        return ours
+    beside = RawFile(directory / WEIGHTS)
+    with naming(directory / MODEL):
+        weights = dict(_weight(tensor, beside.size) for tensor in _initializers(directory / MODEL))
+        places = {name: place for name, (place, _) in weights.items()}
+        check_names(places)
+        check_disjoint((place.offset, place.end, name) for name, (place, inside) in weights.items() if inside is None)
+
+    def read(name: str) -> Tensor:
+        place, inside = weights[name]
+        return beside.tensor(place) if inside is None else tensor_of(bytearray(inside), place.shape, place.dtype)
+
+    return Stored(places, read)
 
 
-def _weight(tensor: bytes, end: int) -> tuple[str, Weight]:
-    """The name of a TensorProto, and where its numbers are in a file of ``end`` bytes."""
+def _initializers(path: Path) -> list[bytes]:
+    """The TensorProtos of a graph that hold weights under our names."""
+    file = RawFile(path)
+    if file.size > MAX_GRAPH_BYTES:
+        raise ValueError(
+            f"it has {file.size:,} bytes, expected at most {MAX_GRAPH_BYTES:,} with the weights in {WEIGHTS}"
+        )
+    try:
+        graphs = _texts(bytes(file.read(0, file.size)), _GRAPH)
+        tensors = _texts(b"".join(graphs), _INITIALIZER)
+    except ValueError as error:
+        raise ValueError(f"it is no ONNX model: {error}") from None
+    prefix = _PREFIX.encode()
+    return [tensor for tensor in tensors if any(name.startswith(prefix) for name in _texts(tensor, _NAME))]
+
+
+def _weight(tensor: bytes, end: int) -> tuple[str, tuple[Place, bytes | None]]:
+    """A weight's name, its place in the file of ``end`` bytes beside the graph, and its bytes where they are inside."""
     fields = parse(tensor)
     last = dict(fields)
-    name, kind, raw = _bytes(last.get(_NAME, b"")).decode("utf-8"), last.get(_TYPE), last.get(_RAW)
+    name = _bytes(last[_NAME]).decode("utf-8").removeprefix(_PREFIX)
+    kind, inside = last.get(_TYPE), _bytes(last.get(_RAW, b""))
     shape = tuple(size for number, value in fields if number == _DIMS for size in _sizes(value))
     entries = dict(map(_entry, [_bytes(value) for number, value in fields if number == _EXTERNAL]))
-    if not name.startswith(_PREFIX):
-        return name, Weight(Place(0, (), "float32"), b"")  # a constant of the graph
-    check_shape(name[:100], shape)
+    check_names([name])
+    check_shape(name, shape)
     if kind != _FLOAT:
-        raise ValueError(f"{name[:100]} is stored as ONNX type {kind}, expected {_FLOAT} (float32)")
+        raise ValueError(f"{name} is stored as ONNX type {kind}, expected {_FLOAT} (float32)")
     if entries and (location := entries.get("location")) != WEIGHTS:
-        raise ValueError(f"{name[:100]} lies in {location!r:.200}, expected {WEIGHTS!r}")
+        raise ValueError(f"{name} lies in {location!r:.200}, expected {WEIGHTS!r}")
     place = Place(_number(entries.get("offset", "0")), shape, "float32")
     size = place.end - place.offset
-    found = _number(entries["length"]) if "length" in entries else len(_bytes(raw or b""))
-    if found != size:
-        raise ValueError(f"{name[:100]} has {found:,} bytes, its shape {shape} takes {size:,}")
+    if (found := _number(entries["length"]) if "length" in entries else len(inside)) != size:
+        raise ValueError(f"{name} has {found:,} bytes, its shape {shape} takes {size:,}")
     if entries and place.end > end:
-        raise ValueError(f"{name[:100]} would end at byte {place.end:,} of {end:,}: {WEIGHTS} was cut off")
-    return name, Weight(place, None if entries else _bytes(raw or b""))
+        raise ValueError(f"{name} would end at byte {place.end:,} of {end:,}: {WEIGHTS} was cut off")
+    return name, (place, None if entries else inside)
 
 
 def _texts(message: bytes, number: int) -> list[bytes]:

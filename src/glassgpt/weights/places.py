@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from math import prod
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # torch's names of dtypes -> bytes of one number.
 ITEMSIZES = {
@@ -23,3 +27,10 @@ class Place(NamedTuple):
     def end(self) -> int:
         """The byte after the last."""
         return self.offset + prod(self.shape) * ITEMSIZES[self.dtype]
+
+
+class Stored(NamedTuple):
+    """Tensors that lie in files: where each is, and a function that reads one, its checksum checked if it has one."""
+
+    places: Mapping[str, Place]
+    read: Callable[[str], Tensor]

@@ -18,13 +18,16 @@ from glassgpt.model.gpt import GPT
 from glassgpt.model.skeleton import skeleton
 from glassgpt.quantization.matrix import QuantizedMatrix, matrices, quantize
 from glassgpt.tokenizer.tokenizer import Tokenizer
-from glassgpt.weights.directory import description, load_config, load_settings, load_tokenizer
+from glassgpt.weights.directory import description, load_tokenizer
+from glassgpt.weights.directory_files import load_config, load_settings
 from glassgpt.weights.files import chunks, open_tensors
-from glassgpt.weights.formats import Format, Opened, dtypes, staged
+from glassgpt.weights.formats import Format
 from glassgpt.weights.hugging_face_config import QUANTIZED
 from glassgpt.weights.lazy import LazyTensors
 from glassgpt.weights.names import NANOGPT, Foreign
+from glassgpt.weights.opened import Opened, dtypes
 from glassgpt.weights.scheme import Scheme
+from glassgpt.weights.staging import staged
 from glassgpt.weights.translate import blank, read_lazily, write_as
 from glassgpt.weights.untrusted import check_floats, first_problem, naming
 
@@ -90,10 +93,6 @@ def save_quantized(model: GPT, tokenizer: Tokenizer, directory: Path) -> None:
         fill(stage, model.config, scheme, tensors, tokenizer)
 
 
-def recognizes(path: Path) -> bool:
-    return (path / QUANTIZED).is_file()
-
-
 def read(path: Path) -> Opened:
     """The model in a quantized directory, its matrices as the floating-point numbers they stand for."""
     stored = Stored(path)
@@ -118,7 +117,7 @@ def write(opened: Opened, path: Path, dtype: str | None) -> None:
     fill(path, opened.config, scheme, tensors, opened.tokenizer)
 
 
-FORMAT = Format("quantized", "directory of int8 or int4 matrices", recognizes, read, write, ("int8", "int4"))
+FORMAT = Format("quantized", "directory of int8 or int4 matrices", read, write, ("int8", "int4"))
 
 
 class Stored:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from glassgpt.tokenizer.strict_json import parse_json
-from glassgpt.weights.places import Place
+from glassgpt.weights.places import Place, Stored
 from glassgpt.weights.untrusted import RawFile, check_names, check_shape
 
 MAX_HEADER_BYTES = 16 * 2**20
@@ -22,16 +22,18 @@ NAMES = {
 _DTYPES = {name: dtype for dtype, name in NAMES.items()}
 
 
-def read_header(file: RawFile) -> dict[str, Place]:
-    """The tensors of a safetensors file by name; they fill it from the end of the header on, without gap or overlap.
+def open_safetensors(path: Path) -> Stored:
+    """The tensors of a safetensors file; they fill it from the end of the header on, without gap or overlap.
 
     Raises:
-        ValueError: the file is not a whole and well-formed safetensors file.
+        ValueError: the path is not a whole and well-formed safetensors file.
     """
+    file = RawFile(path)
     try:
-        return _checked(file)
+        places = _header(file)
     except ValueError as error:
-        raise ValueError(f"{file.path} is not a whole safetensors file ({error}): copy or download it again") from None
+        raise ValueError(f"{path} is not a whole safetensors file ({error}): copy or download it again") from None
+    return Stored(places, lambda name: file.tensor(places[name]))
 
 
 def is_safetensors(path: Path) -> bool:
@@ -43,7 +45,7 @@ def is_safetensors(path: Path) -> bool:
     return 2 <= int.from_bytes(start[:8], "little") <= MAX_HEADER_BYTES and start[8:9] == b"{"
 
 
-def _checked(file: RawFile) -> dict[str, Place]:
+def _header(file: RawFile) -> dict[str, Place]:
     length = int.from_bytes(file.read(0, 8), "little")
     if length > MAX_HEADER_BYTES:
         raise ValueError(f"its header of {length:,} bytes is longer than {MAX_HEADER_BYTES:,}")

@@ -1,4 +1,4 @@
-"""TensorFlow's checkpoint, a "tensor bundle" of version 2, read without TensorFlow; its index also without torch.
+"""TensorFlow's checkpoint, a "tensor bundle" of version 2, read without TensorFlow. Imports no torch.
 
 ``NAME.index`` is a sorted table from each variable's name to where it lies in ``NAME.data-00000-of-00001``, which is
 nothing but tensors. ``tf.train.load_checkpoint`` needs these two; a ``NAME.meta`` holds a graph and is never opened.
@@ -13,15 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glassgpt.weights.crc32c import masked
-from glassgpt.weights.places import Place
+from glassgpt.weights.places import Place, Stored
 from glassgpt.weights.sorted_table import read_table
 from glassgpt.weights.untrusted import RawFile, check_disjoint, check_names, check_shape, naming, tensor_of
 from glassgpt.weights.wire import Field, Value, parse
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from glassgpt.weights.lazy import LazyTensors
 
 MAX_SHARDS = 64
 
@@ -72,11 +70,9 @@ class TensorBundle:
             self.places = {name: self._place(name, entry) for name, entry in self.entries.items()}
             self._check_apart()
 
-    def tensors(self) -> LazyTensors:
-        """The variables, each read, with its CRC checked, when it is asked for."""
-        from glassgpt.weights.lazy import LazyTensors  # here: it imports torch, which the index does without
-
-        return LazyTensors.at(self.places, self._read)
+    def stored(self) -> Stored:
+        """The variables; the CRC of each is checked when it is read."""
+        return Stored(self.places, self._read)
 
     def _place(self, name: str, entry: Entry) -> Place:
         check_shape(name, entry.shape)

@@ -1,6 +1,6 @@
 """Files of ``torch.save`` (.pt, .pth, .bin) read without pickle: a zip of one described pickle and of raw storages.
 
-Nothing in such a file is ever executed. Knows nothing of models. Imports no torch for what needs no numbers.
+Nothing in such a file is ever executed. Knows nothing of models. Imports no torch.
 """
 
 from __future__ import annotations
@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glassgpt.weights.pickles import MAX_BYTES, describe
-from glassgpt.weights.places import ITEMSIZES, Place
+from glassgpt.weights.places import ITEMSIZES, Place, Stored
 from glassgpt.weights.stored_zip import check_crc, read_entries
 from glassgpt.weights.torch_objects import StoredTensor
 from glassgpt.weights.untrusted import RawFile, check_disjoint, check_names, check_shape
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from glassgpt.weights.lazy import LazyTensors
 
 # The first bytes of the format before PyTorch 1.6: protocol 2, then the number 0x1950a86a20f9469cfc6c.
 LEGACY = bytes.fromhex("80028a0a6cfc9c46f9206aa85019")
@@ -51,8 +49,8 @@ class TorchFile:
             raise ValueError("it was saved on a big-endian machine, which is not read")
         self.content = describe(self._small("data.pkl"))
 
-    def places(self, state: Any) -> dict[str, Place]:
-        """Where the tensors of a state dict inside ``content`` lie.
+    def stored(self, state: Any) -> Stored:
+        """The tensors of a state dict inside ``content``; the CRC-32 of a storage is checked when it is first read.
 
         Raises:
             ValueError: ``state`` is no state dict, or its tensors do not fit their storages.
@@ -66,13 +64,7 @@ class TorchFile:
         places = {name: self._place(tensor) for name, tensor in state.items()}
         same = {(place.offset, place.end): name for name, place in places.items()}  # tied tensors are one and the same
         check_disjoint((start, end, name) for (start, end), name in same.items())
-        return places
-
-    def tensors(self, state: Any) -> LazyTensors:
-        """The same tensors, each read, with its storage's CRC-32 checked, when it is asked for."""
-        from glassgpt.weights.lazy import LazyTensors  # here: it imports torch, which ``places`` does without
-
-        places, verified = self.places(state), set()
+        verified: set[str] = set()
 
         def read(name: str) -> Tensor:
             if (entry := f"data/{state[name].storage.key}") not in verified:
@@ -80,7 +72,7 @@ class TorchFile:
                 verified.add(entry)
             return self.file.tensor(places[name])
 
-        return LazyTensors.at(places, read)
+        return Stored(places, read)
 
     def _small(self, name: str, default: bytes | None = None) -> bytes | bytearray:
         if (entry := self.entries.get(name)) is None:

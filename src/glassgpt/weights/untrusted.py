@@ -66,15 +66,10 @@ class RawFile:
         """The tensor that lies there."""
         return tensor_of(self.read(place.offset, place.end - place.offset), place.shape, place.dtype)
 
-    def repeats(self, first: Place, second: Place) -> bool:
-        """Whether two tensors are the same numbers, byte for byte."""
-        if first[1:] != second[1:]:
-            return False
-        pieces = range(0, first.end - first.offset if first != second else 0, PIECE)
-        return all(self._piece(first, start) == self._piece(second, start) for start in pieces)
-
-    def _piece(self, place: Place, start: int) -> bytearray:
-        return self.read(place.offset + start, min(PIECE, place.end - place.offset - start))
+    def repeats(self, first: int, second: int, length: int) -> bool:
+        """Whether the bytes from ``first`` on are those from ``second`` on."""
+        pieces = [(at, min(PIECE, length - at)) for at in range(0, 0 if first == second else length, PIECE)]
+        return all(self.read(first + at, size) == self.read(second + at, size) for at, size in pieces)
 
 
 def tensor_of(content: bytearray, shape: Sequence[int], dtype: str) -> Tensor:
@@ -92,6 +87,11 @@ def naming(path: Path) -> Iterator[None]:
     except ValueError as error:
         line = first_problem(error) if isinstance(error, ValidationError) else " ".join(str(error).split())
         raise ValueError(line if str(path) in line else f"{path}: {line}") from error
+
+
+def printable(text: str) -> str:
+    """The text with a question mark for each character that a terminal would obey rather than show."""
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def first_problem(error: ValidationError) -> str:

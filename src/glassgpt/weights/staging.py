@@ -1,0 +1,39 @@
+"""Files that appear whole, with all their bytes on the disk, or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+
+@contextmanager
+def staged(path: Path) -> Iterator[Path]:
+    """A path in a hidden directory beside ``path``. What is there in the end is made durable and moved to ``path``;
+    files written beside it move along before it.
+
+    Raises:
+        FileExistsError: ``path`` exists.
+    """
+    if os.path.lexists(path):
+        raise FileExistsError(f"{path} exists: remove it or choose another name")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        stage = Path(folder) / path.name
+        yield stage
+        for file in [*Path(folder).rglob("*"), Path(folder)]:
+            sync(file)
+        for beside in sorted(Path(folder).iterdir(), key=lambda file: file == stage):
+            beside.rename(path.parent / beside.name)
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Returns when a file, or the names in a directory, are on the disk itself."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
