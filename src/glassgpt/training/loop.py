@@ -62,7 +62,7 @@ def train(
         on_main(run.world, claim)
         progress = restore(run, checkpoints, allow) if resume else Progress()
         metrics = stack.enter_context(MetricsLog(directory, progress.log_bytes)) if run.world.is_main else None
-        batches = stack.enter_context(closing(Ahead(run.batches.at)))
+        batches = stack.enter_context(closing(Ahead(run.batch)))
         training = Training(run, progress, interrupt, checkpoints, metrics, hooks)
         interrupt.watch(config.checkpoint.deadline, training.give_up)
         while True:
@@ -126,7 +126,7 @@ class Training:
             if self.stop_code():
                 run.model.zero_grad()
                 return
-            tokens, targets = (part.to(run.device) for part in rows)
+            tokens, targets = (part.to(run.device, non_blocking=True) for part in rows)
             with micro_step(run.objective, is_last=number == run.accumulation):
                 share = run.objective(tokens, targets) * (targets.numel() / batch[1].numel())
                 share.backward()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
 
 import torch
 from torch import nn
 
-from glassgpt.data.batches import Batches
+from glassgpt.data.batches import Batch, Batches
 from glassgpt.data.shards import Shards
 from glassgpt.kernels import onednn
+from glassgpt.kernels import training as training_kernels
 from glassgpt.model.flops import training_flops
 from glassgpt.model.gpt import GPT, initialize
 from glassgpt.parallel.plan import parallelize
@@ -21,11 +23,16 @@ from glassgpt.parallel.world import World
 from glassgpt.tokenizer.tokenizer import Tokenizer
 from glassgpt.training.config import RunConfig
 from glassgpt.training.environment import device_name
-from glassgpt.training.loss import NextTokenLoss
+from glassgpt.training.loss import ChunkedNextTokenLoss, NextTokenLoss
 from glassgpt.training.optimizer import Optimizer
 from glassgpt.training.precision import WorkingCopy
 from glassgpt.training.utilization import Utilization
 from glassgpt.training.validation import bytes_per_token
+
+LOGIT_ROWS = 65536  # positions whose logits exist at once on a GPU: 6.6 GB of GPT-2's in bfloat16
+VOCAB_MULTIPLE = 128  # of a vocabulary for which a GPU's matrix products are fast
+
+CHUNK = 128 * 2**20  # bytes of logits at a time
 
 
 class Run:
@@ -67,10 +74,11 @@ class Run:
             self.fill_model()
         else:
             self.fill_model()
+            is_fused = world.size == 1 and has_fused_loss(self.device)
             if world.size == 1:
-                self.working = WorkingCopy(self.model, self.dtype)
+                self.working = WorkingCopy(self.model, self.dtype, VOCAB_MULTIPLE if is_fused else 1)
             self.compile()
-            objective: nn.Module = NextTokenLoss(self.working.model)
+            objective = fused_loss(self.working.model) if is_fused else NextTokenLoss(self.working.model)
             if world.size > 1 and self.dtype != torch.float32:
                 objective = InPrecision(objective, self.dtype)
             self.objective = parallelize(objective, world, config.parallel)
@@ -86,6 +94,11 @@ class Run:
     def compile(self) -> None:
         """Makes the model that computes fast."""
         make_fast(self.working.model, self.config, self.device, self.config.parallel.is_divided(self.world.size))
+
+    def batch(self, step: int) -> Batch:
+        """All rows of this rank at a step, in memory from which a GPU can fetch them by itself."""
+        tokens, targets = self.batches.at(step)
+        return (tokens.pin_memory(), targets.pin_memory()) if self.device.type == "cuda" else (tokens, targets)
 
     @property
     def accumulation(self) -> int:
@@ -109,13 +122,23 @@ class Run:
         """What was chosen, in one line."""
         config = self.config
         compiled = "compiled" if config.compile else "no compile"
+        loss = ", fused cross-entropy" if isinstance(self.objective, ChunkedNextTokenLoss) else ""
         micro = f" in parts of {self.rows}" if self.rows < config.batch_size else ""
         ranks = f"{self.world.size} x {self.device.type}, {config.parallel}" if self.world.size > 1 else self.device
         return (
-            f"{ranks}, {config.precision}, {compiled}, batch {config.batch_size} x {self.context_length}{micro}, "
+            f"{ranks}, {config.precision}, {compiled}{loss}, batch {config.batch_size} x {self.context_length}{micro}, "
             f"{config.optimizer.name}, {self.model.config.num_parameters:,} parameters, "
             f"{self.train.num_tokens:,} tokens of {self.tokenizer.vocab_size:,} kinds"
         )
+
+
+def make_objective(model: GPT) -> nn.Module:
+    """The loss of a model that one device holds whole, with the compiled cross-entropy where there is one."""
+    weight = model.token_embedding.weight
+    if weight.device.type != "cpu" or training_kernels.library() is None:
+        return NextTokenLoss(model)
+    rows = max(1, CHUNK // (model.config.vocab_size * weight.itemsize))
+    return ChunkedNextTokenLoss(model, rows, training_kernels.cross_entropy_)
 
 
 def make_fast(model: GPT, config: RunConfig, device: torch.device, is_divided: bool = False) -> None:
@@ -125,6 +148,19 @@ def make_fast(model: GPT, config: RunConfig, device: torch.device, is_divided: b
             block.compile()
     elif device.type == "cpu" and onednn.is_available() and not is_divided:
         onednn.use_onednn(model)
+        training_kernels.use_training_kernels(model)
+
+
+def has_fused_loss(device: torch.device) -> bool:
+    """Whether there is a kernel for the loss on a device."""
+    return device.type == "cuda" and find_spec("triton") is not None
+
+
+def fused_loss(model: GPT) -> nn.Module:
+    """The objective on a GPU: logits are never float32, become their gradient in place, and may include padding."""
+    from glassgpt.kernels.cross_entropy import cross_entropy_
+
+    return ChunkedNextTokenLoss(model, LOGIT_ROWS, partial(cross_entropy_, vocab_size=model.config.vocab_size))
 
 
 def find_device(name: str) -> torch.device:
