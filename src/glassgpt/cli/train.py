@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from glassgpt.cli.minutes import Dial
 from glassgpt.cli.options import UsageError, console, print_json, progress
 from glassgpt.cli.settings import resolve, split
+from glassgpt.cli.texts import for_texts
 
 if TYPE_CHECKING:
     from glassgpt.parallel.world import World
@@ -26,6 +28,7 @@ def train(
     *arguments: Annotated[str, Parameter(allow_leading_hyphen=True)],
     resume: bool = False,
     allow: tuple[str, ...] = (),
+    minutes: float | None = None,
     processes: Annotated[int, Parameter(name=["--processes", "--gpus"])] = 1,
     track: tuple[Tracker, ...] = (),
     json: bool = False,
@@ -33,6 +36,7 @@ def train(
     """Train a model on a text, or as a TOML file says; the result is a run directory in runs/.
 
         glassgpt train my.txt
+        glassgpt train my.txt --minutes 10
         glassgpt train my.toml --optimizer.lr 3e-4
         glassgpt train runs/my --resume
 
@@ -42,6 +46,7 @@ def train(
         arguments: Texts (.txt, .jsonl, .parquet), prepared tokens, a TOML file, or a run directory to resume.
         resume: Continue from the newest checkpoint, bit for bit.
         allow: A value that may differ from the checkpoint's, such as seed; may be given several times.
+        minutes: Choose model, batch and steps for this machine and text, so that training ends after this time.
         processes: Train in so many processes on this machine, one a GPU; torchrun -m glassgpt train does on several.
         track: Tell a tracker of experiments, too, on this machine only; may be given several times.
         json: Print the result as JSON.
@@ -50,7 +55,12 @@ def train(
     from glassgpt.training.config import RunConfig
 
     named, overrides = split(RunConfig, arguments)
-    config, directory = choose([Path(name) for name in named], overrides)
+    paths, dial = [Path(name) for name in named], None
+    if minutes is None:
+        config, directory = choose(paths, overrides)
+    else:
+        dial = Dial(minutes)
+        config, directory = dial.choose(paths, overrides, is_alone=not resume and processes == 1)
     if processes > 1:
         from glassgpt.parallel.launch import launch
 
@@ -63,9 +73,12 @@ def train(
     if json:
         from glassgpt.inspection.curves import summary
 
-        print_json({"directory": str(directory), "exit_code": code, **summary([directory])[0]})
+        times = {"seconds_asked": dial.seconds, "seconds_taken": dial.elapsed} if dial else {}
+        print_json({"directory": str(directory), "exit_code": code, **summary([directory])[0], **times})
     elif code == 0:
         show(directory)
+        if dial:
+            print(f"time               {dial.outcome()}")
         print(f'next: glassgpt generate {directory} "Once upon a time"')
     return code
 
@@ -88,20 +101,6 @@ def choose(paths: list[Path], overrides: dict[str, Any]) -> tuple[RunConfig, Pat
     else:
         config = resolve(RunConfig, None, for_texts(paths) | overrides)
     return config, Path("runs") / config.name
-
-
-def for_texts(paths: list[Path]) -> dict[str, Any]:
-    """What the texts themselves suggest: a name, and a vocabulary of one token for each 1,000 bytes or so."""
-    if not paths:
-        return {}
-    from glassgpt.data.documents import find
-    from glassgpt.training.start import is_tokenized
-
-    found = {"name": paths[0].name.split(".")[0], "data.sources": [str(path) for path in paths]}
-    if is_tokenized(paths[0]):
-        return found
-    num_bytes = sum(path.stat().st_size for path in find(paths))
-    return found | {"data.vocab_size": 2 ** min(14, max(9, (num_bytes // 1000).bit_length() - 1))}
 
 
 def run(

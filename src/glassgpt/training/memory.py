@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 from pathlib import Path
@@ -23,3 +24,13 @@ def resident_memory() -> int:
     if not statm.exists():
         return peak_memory(torch.device("cpu"))
     return int(statm.read_text().split()[1]) * resource.getpagesize()
+
+
+def free_memory(device: torch.device) -> int:
+    """The bytes that a run on the device may take: what the system says is available, or all there is."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    meminfo = Path("/proc/meminfo")
+    if not meminfo.exists():
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return 1024 * int(meminfo.read_text().partition("MemAvailable:")[2].split()[0])

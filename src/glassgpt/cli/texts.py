@@ -1,0 +1,20 @@
+"""What texts suggest about a run that nobody configured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+def for_texts(paths: list[Path]) -> dict[str, Any]:
+    """What the texts themselves suggest: a name, and a vocabulary of one token for each 1,000 bytes or so."""
+    if not paths:
+        return {}
+    from glassgpt.data.documents import find
+    from glassgpt.training.start import is_tokenized
+
+    found = {"name": paths[0].name.split(".")[0], "data.sources": [str(path) for path in paths]}
+    if is_tokenized(paths[0]):
+        return found
+    num_bytes = sum(path.stat().st_size for path in find(paths))
+    return found | {"data.vocab_size": 2 ** min(14, max(9, (num_bytes // 1000).bit_length() - 1))}
