@@ -15,8 +15,10 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from glassgpt.kernels import prompts
 from glassgpt.kernels.compiled import library
 from glassgpt.kernels.few_rows import FewRows, Matrix, Storage
+from glassgpt.kernels.prompts import read_prompt
 from glassgpt.model.attention import attend
 from glassgpt.model.cache import Cache, LayerCache
 from glassgpt.model.gpt import GPT, MLP, Attention, Block
@@ -47,7 +49,7 @@ class FusedHidden:
         if prepared is None:
             prepared = self._prepared[cache] = Prepared(model, cache)
         if tokens.numel() > prepared.most:
-            return GPT.hidden(model, tokens, cache)
+            return (read_prompt if prepared.is_bfloat16 else GPT.hidden)(model, tokens, cache)
         x = model.token_embedding(tokens) + model.position_embedding(cache.begin(tokens.shape[1]))  # (B, T, C)
         prepared.run(x, cache)
         cache.end(tokens.shape[1])
@@ -60,15 +62,17 @@ class FusedHidden:
 class Prepared:
     """A model and a cache as the library sees them; it computes up to ``most`` tokens at once, 0 if it cannot.
 
-    In float32 it takes any number: whatever reads a token, in whatever company, then gives it the same bits.
+    In float32 it takes any number: whatever reads a token, in whatever company, then gives it the same bits. More than
+    a few tokens of a bfloat16 model have a way of their own, ``read_prompt``.
     """
 
     def __init__(self, model: GPT, cache: Cache):
-        self.most = 0
+        self.most, self.is_bfloat16 = 0, False
         if not fits(model, cache):
             return
-        is_float = all(linear.matrix()[0] == Storage.FLOAT32 for block in model.blocks for linear in linears(block))
-        self.most = sys.maxsize if is_float else MOST_ROWS
+        storages = {linear.matrix()[0] for block in model.blocks for linear in linears(block)}
+        self.most = sys.maxsize if storages == {Storage.FLOAT32} else MOST_ROWS
+        self.is_bfloat16 = storages == {Storage.BFLOAT16} and prompts.is_available()
         # Storages, not tensors: the memory must stay, even if a parameter is given other contents.
         self.kept = [tensor.untyped_storage() for tensor in (*model.parameters(), *model.buffers())]
         blocks = [block for block in model.blocks if isinstance(block, Block)]

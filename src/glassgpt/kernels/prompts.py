@@ -1,0 +1,45 @@
+"""A prompt through all blocks of a model with bfloat16 matrices: products and attention in bfloat16, by oneDNN.
+
+The residual stream, norms and the cache stay float32, sums inside a product too. The twin is ``GPT.hidden`` of the same
+model, which rounds inputs and outputs of its products to bfloat16 as well, but converts between each two operations:
+that takes longer than the products.
+
+B sequences, T new tokens, C emb_dim, D head_dim, I in, O out
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from glassgpt.model.attention import attend
+from glassgpt.model.cache import Cache
+from glassgpt.model.gpt import GPT, Block
+
+
+def is_available() -> bool:
+    """Whether oneDNN is there and this processor computes in bfloat16 faster than by converting."""
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def read_prompt(model: GPT, tokens: Tensor, cache: Cache) -> Tensor:
+    """``model.hidden(tokens, cache)``: the last hidden states (B, T, C) of tokens (B, T)."""
+    B, T = tokens.shape
+    x = model.token_embedding(tokens) + model.position_embedding(cache.begin(T))  # (B, T, C)
+    for block, layer in zip(model.blocks, cache.layers, strict=True):
+        assert isinstance(block, Block)
+        attention, mlp = block.attention, block.mlp
+        h = block.attention_norm(x).bfloat16()
+        q, k, v = product(h, attention.qkv).view(B, T, -1, 3, attention.head_dim).permute(3, 0, 2, 1, 4)  # (B, H, T, D)
+        k, v, visible = layer.append(k.float(), v.float())
+        y = attend(q, k.bfloat16(), v.bfloat16(), visible, 0.0)
+        x += product(y.transpose(1, 2).reshape(B, T, -1), attention.out)
+        h = block.mlp_norm(x).bfloat16()
+        x += product(product(h, mlp.up, "gelu"), mlp.down)
+    cache.end(T)
+    return model.final_norm(x)
+
+
+def product(x: Tensor, linear: nn.Linear, activation: str = "none") -> Tensor:
+    """x (..., I) through a linear layer and an activation: (..., O), all in bfloat16 but the float32 bias."""
+    return torch.ops.mkldnn._linear_pointwise(x, linear.weight, linear.bias, activation, [], "tanh")
