@@ -70,12 +70,12 @@ class Prepared:
         self.most, self.is_bfloat16 = 0, False
         if not fits(model, cache):
             return
-        storages = {linear.matrix()[0] for block in model.blocks for linear in linears(block)}
+        blocks = [block for block in model.blocks if isinstance(block, Block)]
+        storages = {linear.matrix()[0] for block in blocks for linear in linears(block)}
         self.most = sys.maxsize if storages == {Storage.FLOAT32} else MOST_ROWS
         self.is_bfloat16 = storages == {Storage.BFLOAT16} and prompts.is_available()
         # Storages, not tensors: the memory must stay, even if a parameter is given other contents.
         self.kept = [tensor.untyped_storage() for tensor in (*model.parameters(), *model.buffers())]
-        blocks = [block for block in model.blocks if isinstance(block, Block)]
         self.blocks = (BlockPointers * len(blocks))(*map(pointers, blocks))
         addresses = ctypes.c_void_p * len(cache.layers)
         keys = addresses(*(layer.k.data_ptr() for layer in cache.layers))
