@@ -80,3 +80,50 @@ def test_a_damaged_model_is_one_clear_line(directory):
     assert "model.safetensors is not a whole safetensors file" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
     assert "Traceback" in glassgpt("generate", directory, "x", "--debug").stderr
+
+
+def test_several_samples_of_one_prompt(directory, model, bytes_tokenizer):
+    arguments = ("generate", directory, "Once", "--seed", 3, "--max-new-tokens", 6, "--n", 3)
+    expected = LanguageModel(model, bytes_tokenizer).complete(["Once"], n=3, seed=3, max_new_tokens=6)
+    answers = json.loads(glassgpt(*arguments, "--json").stdout)
+    assert [answer["text"] for answer in answers] == [completion.text for completion in expected]
+    assert [answer["choice"] for answer in answers] == [0, 1, 2]
+    shown = glassgpt(*arguments)
+    assert shown.stdout == "\n---\n".join("Once" + completion.text for completion in expected) + "\n"
+    assert "3 samples, seed 3" in shown.stderr
+
+
+def test_a_file_of_prompts_becomes_json_lines(directory, model, bytes_tokenizer, tmp_path):
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text('{"prompt": "Once", "max_new_tokens": 20}\n{"prompt": "Twice", "seed": 8, "n": 2}\n')
+    arguments = ("generate", directory, "--prompts", prompts, "--seed", 3, "--max-new-tokens", 4)
+    gpt = LanguageModel(model, bytes_tokenizer)
+    expected = [
+        *gpt.complete(["Once"], seed=3, max_new_tokens=20, temperature=0.8),
+        *gpt.complete(["Twice"], n=2, seed=8, max_new_tokens=4, temperature=0.8),
+    ]
+    rows = [json.loads(line) for line in glassgpt(*arguments).stdout.splitlines()]
+    assert [(row["line"], row["choice"], row["num_tokens"]) for row in rows] == [(1, 0, 20), (2, 0, 4), (2, 1, 4)]
+    assert [row["text"] for row in rows] == [completion.text for completion in expected]
+    finished = [
+        json.loads(line) for line in glassgpt(*arguments, "--order", "completion", "--json").stdout.splitlines()
+    ]
+    assert [row["line"] for row in finished] == [2, 2, 1]
+    assert [len(row["tokens"]) for row in finished] == [4, 4, 20]
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "message", "code"),
+    [
+        ("Once\n\n", (), "prompts.txt:2: the line is empty", 1),
+        ("Once\n" + "long " * 10, (), "prompts.txt:2: the prompt has 50 tokens, the context holds 32", 1),
+        ("Once", ("Once",), "give one or the other", 2),
+    ],
+)
+def test_prompts_that_cannot_be_are_refused_before_anything_is_written(
+    directory, tmp_path, content, arguments, message, code
+):
+    (tmp_path / "prompts.txt").write_text(content)
+    result = glassgpt("generate", directory, *arguments, "--prompts", tmp_path / "prompts.txt")
+    assert (result.returncode, result.stdout) == (code, "")
+    assert message in result.stderr

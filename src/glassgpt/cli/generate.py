@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import secrets
-import sys
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
-from glassgpt.cli.options import Precision, console, print_json
+from glassgpt.cli.completions import as_json, finish, print_lines, show, show_all
+from glassgpt.cli.options import Precision, UsageError, console, print_json
 from glassgpt.cli.tokens import piped
-
-if TYPE_CHECKING:
-    from glassgpt.generation.text import LanguageModel
-    from glassgpt.generation.writer import Completion, Writer
 
 
 def generate(
@@ -31,6 +29,9 @@ def generate(
     ignore_eot: bool = False,
     overflow: Literal["stop", "refuse", "slide", "crop"] = "stop",
     seed: int | None = None,
+    n: Annotated[int, Parameter(validator=Number(gte=1))] = 1,
+    prompts: Path | None = None,
+    order: Literal["input", "completion"] = "input",
     logprobs: int = 0,
     precision: Precision | None = None,
     json: bool = False,
@@ -65,15 +66,24 @@ def generate(
         its oldest token, for every token: slow).
     seed
         The same seed gives the same text; without one it is drawn and shown.
+    n
+        How many texts to write, each its own.
+    prompts
+        A file of prompts instead of one: a text file with one a line, or .jsonl with a line such as {"prompt": "Once",
+        "temperature": 0.5, "n": 2}. Prints a line of JSON for each text.
+    order
+        Of these lines: as in the file, or as they are finished.
     logprobs
         With --json, this many likeliest alternatives at every position.
     precision
         The numbers that matrices are kept in: fewer bits are smaller and faster and write other text. By default those
         of a quantized directory, and float32 for any other model.
     json
-        Prints the completion with its tokens and their logprobs instead.
+        Prints the completion with its tokens and their logprobs instead; several as a list.
     """
-    if prompt is None or prompt == "-":
+    if prompts is not None and prompt is not None:
+        raise UsageError("--prompts takes the place of the prompt: give one or the other")
+    if prompts is None and (prompt is None or prompt == "-"):
         prompt = piped().removesuffix("\n")
     params: dict[str, Any] = {
         "max_new_tokens": max_new_tokens,
@@ -88,55 +98,26 @@ def generate(
         "num_top": logprobs,
     }
     with console(stderr=True).status(f"loading {source}"):
+        from glassgpt.generation.engine import NUM_ROWS
+        from glassgpt.generation.prompt_file import read_prompts
         from glassgpt.generation.sampling import SamplingParams
         from glassgpt.generation.text import LanguageModel
 
         checked = SamplingParams(**params)
+        lines = [] if prompts is None else read_prompts(prompts, checked, seed, n)
         gpt = LanguageModel.load(source, precision)
-        writer = gpt.writer(num_rows=1)
-        completion = writer.add(prompt, checked, secrets.randbelow(2**32) if seed is None else seed)
+    seed = secrets.randbelow(2**32) if seed is None else seed
+    if prompts is not None:
+        print_lines(gpt, lines, seed, order == "input", with_tokens=json)
+        return
+    writer = gpt.writer(num_rows=min(n, NUM_ROWS))
+    completions = [writer.add(prompt or "", checked, seed, choice) for choice in range(n)]
+    if n == 1 and not json:
+        show(writer, completions[0], gpt.precision)
+        return
+    finish(writer, n * max_new_tokens)
     if json:
-        while not writer.is_idle:
-            writer.step()
-        print_json(as_json(gpt, completion))
+        shown = [as_json(gpt, completion) for completion in completions]
+        print_json(shown[0] if n == 1 else shown)
     else:
-        show(writer, completion, gpt.precision)
-
-
-def show(writer: Writer, completion: Completion, precision: str) -> None:
-    """Prints prompt and text on stdout while it is written, then on stderr how it ended and how to repeat it."""
-    out, is_terminal = sys.stdout, sys.stdout.isatty()
-    console().print(completion.prompt, style="bold" if is_terminal else "", end="", markup=False, soft_wrap=True)
-    while not writer.is_idle:
-        out.write("".join(piece.text for piece in writer.step()))
-        out.flush()
-    out.write("\n")
-    out.flush()
-    ends = {"length": "", "stop": ", the text ended", "context": ", the context is full: --overflow slide goes on"}
-    console(stderr=True).print(
-        f"[dim]{len(completion.tokens)} tokens, seed {completion.seed}, {precision}{ends[completion.finish_reason]}[/]"
-    )
-
-
-def as_json(gpt: LanguageModel, completion: Completion) -> dict[str, Any]:
-    """A completion with everything that is known of it."""
-
-    def text(id: int) -> str:
-        return gpt.tokenizer.decode([id])
-
-    return {
-        "prompt": completion.prompt,
-        "text": completion.text,
-        "seed": completion.seed,
-        "precision": gpt.precision,
-        "finish_reason": completion.finish_reason,
-        "tokens": [
-            {
-                "id": token.id,
-                "text": text(token.id),
-                "logprob": token.logprob,
-                "top": [{"id": id, "text": text(id), "logprob": logprob} for id, logprob in token.top.items()],
-            }
-            for token in completion.tokens
-        ],
-    }
+        show_all(completions)
