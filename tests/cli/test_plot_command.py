@@ -33,6 +33,19 @@ def test_a_file_gets_the_same_curves(tmp_path, capsys):
     assert "drawn to loss.svg" in capsys.readouterr().out
 
 
+def test_runs_are_compared_by_what_they_have_seen(tmp_path, capsys):
+    assert main(["plot", "a", "b", "--x", "tokens", "--out", "loss.svg"]) == 0
+    assert "(tokens)" in capsys.readouterr().out and ">tokens</text>" in (tmp_path / "loss.svg").read_text()
+
+
+def test_spikes_are_marked(tmp_path, capsys):
+    spike = {"step": 30, "score": 9.0, "spike_loss": 5.5, "median_loss": 4.6, "windows": [1]}
+    with (tmp_path / "a" / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps(spike) + "\n")
+    assert main(["plot", "a"]) == 0
+    assert "× spikes 1" in capsys.readouterr().out
+
+
 def test_a_png_needs_the_extra(tmp_path):
     pytest.importorskip("resvg_py", reason="needs the extra 'plot'")
     assert main(["plot", "a", "--out", "loss.png"]) == 0

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from glassgpt.inspection import braille, svg
-from glassgpt.inspection.chart import Line, axis, number
+from glassgpt.inspection.chart import Line, axes, axis, number
 from glassgpt.inspection.curves import MAX_POINTS, loss_curves, smoothed, summary, thinned
 
 
@@ -44,6 +44,30 @@ def test_bits_a_byte_compare_runs_whatever_their_tokenizers(run):
 
 def test_several_runs_are_told_apart_by_name(run):
     assert {line.label for line in loss_curves([run, run])} == {"night batch", "night training", "night validation"}
+
+
+def test_spikes_are_marked_where_they_are_and_do_not_stretch_the_axes(run):
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write(
+            json.dumps({"step": 900, "score": 9.0, "spike_loss": 50.0, "median_loss": 3.0, "windows": [1]}) + "\n"
+        )
+    lines = loss_curves([run])
+    assert (lines[-1].kind, lines[-1].points, lines[-1].caption) == ("marks", [(900.0, 50.0)], "spikes 1")
+    assert axes(lines, 5, 5)[1].high < 5
+    assert "×" in braille.draw(lines).plain
+    assert svg.draw(lines, "night", "step", "loss").count("l8 8m0 -8l-8 8") == 2, "the mark and its legend"
+
+
+@pytest.mark.parametrize(("across", "last"), [("step", 1000), ("tokens", 64_000), ("minutes", 20)])
+def test_curves_run_over_steps_tokens_or_time(run, across, last):
+    """The run was resumed: its 1,000 steps took ten minutes in one process and ten in another."""
+    path = run / "metrics.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        if "loss" in line:
+            line["seconds"] = 1.2 * (line["step"] if line["step"] <= 500 else line["step"] - 500)
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert all(line.points[-1][0] == pytest.approx(last, rel=1e-3) for line in loss_curves([run], across=across))
 
 
 def test_what_is_no_run_is_refused(tmp_path):
@@ -87,7 +111,7 @@ def test_the_summary_names_the_best_measurement(run):
 )
 def test_ticks_are_round_numbers(values, ticks):
     assert axis(values, 5).ticks == pytest.approx(ticks)
-    assert [number(value) for value in (2000.0, 0.25)] == ["2,000", "0.25"]
+    assert [number(value) for value in (2000.0, 0.25, 1.5e6, 3e11)] == ["2,000", "0.25", "1.5M", "300B"]
 
 
 def test_a_terminal_picture_has_axes_curves_and_a_legend(run):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -12,14 +12,19 @@ from glassgpt.cli.options import UsageError, console, print_json
 
 
 def plot(
-    *runs: Annotated[Path, Parameter(required=True)], out: Path | None = None, bits: bool = False, json: bool = False
+    *runs: Annotated[Path, Parameter(required=True)],
+    out: Path | None = None,
+    bits: bool = False,
+    x: Literal["step", "tokens", "minutes"] = "step",
+    json: bool = False,
 ) -> None:
-    """Draw the loss curves of one or more runs.
+    """Draw the loss curves of one or more runs, held-out loss and spikes included.
 
     Args:
         runs: Run directories, such as runs/demo.
         out: A file to draw them to as well, .svg or .png (which needs the extra "plot").
         bits: Bits a byte of held-out text instead of nats a token: comparable whatever the tokenizers.
+        x: What the curves run over: steps, tokens seen, or minutes of training.
         json: Print the curves and the best results as JSON.
     """
     from glassgpt.inspection import braille, svg
@@ -27,16 +32,16 @@ def plot(
 
     if out is not None and out.suffix not in (".svg", ".png"):
         raise UsageError(f"--out {out}: a picture ends in .svg or .png")
-    lines = loss_curves(runs, "bits" if bits else "nats")
+    lines = loss_curves(runs, "bits" if bits else "nats", x)
     if out is not None:
         title = ", ".join(run.resolve().name for run in runs)
-        drawing = svg.draw(lines, title, "step", "bits a byte" if bits else "loss (nats a token)")
+        drawing = svg.draw(lines, title, x, "bits a byte" if bits else "loss (nats a token)")
         out.write_bytes(svg.png(drawing) if out.suffix == ".png" else drawing.encode())
     if json:
         print_json({"runs": summary(runs), "lines": [asdict(line) for line in lines]})
         return
     terminal = console()
-    terminal.print(braille.draw(lines, min(terminal.width, 100)))
+    terminal.print(braille.draw(lines, min(terminal.width, 100), x_label=x))
     for row in summary(runs):
         best = "nothing measured yet"
         if row["best_val_loss"] is not None:

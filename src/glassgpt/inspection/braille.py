@@ -7,23 +7,23 @@ from itertools import pairwise
 
 from rich.text import Text
 
-from glassgpt.inspection.chart import Axis, Line, axis, colours, number
+from glassgpt.inspection.chart import Axis, Line, axes, colours, number
 
 COLOURS = ["bright_blue", "yellow", "green", "magenta", "cyan", "red"]
+SIGN = {"measured": "●", "marks": "×"}  # stands at every point
 BIT = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # of the dot in row 0-3, column 0-1 of a character
 
 
 def draw(lines: Sequence[Line], width: int = 72, height: int = 16, x_label: str = "step") -> Text:
     """A picture of ``height`` rows and at most ``width`` columns, with axes and a legend. Pale lines are left out.
 
-    Measured points appear as ●, so that the picture can be read without colours.
+    Measured points appear as ● and marks as ×, so that the picture can be read without colours.
 
     Raises:
         ValueError: there are no points.
     """
     lines = [line for line in lines if line.kind != "raw"]
-    across = axis([0.0, *(x for line in lines for x, _ in line.points)], 5)
-    up = axis((y for line in lines for _, y in line.points), height // 3)
+    across, up = axes(lines, 5, height // 3)
     labels = {height - 1 - round(up.share(tick) * (height - 1)): number(tick) for tick in up.ticks}
     margin = max(map(len, labels.values()))
     columns = width - margin - 2
@@ -32,13 +32,13 @@ def draw(lines: Sequence[Line], width: int = 72, height: int = 16, x_label: str 
     styles = {label: COLOURS[i % len(COLOURS)] for label, i in colours(lines).items()}
     for line in lines:
         dots = [(across.share(x) * (2 * columns - 1), (1 - up.share(y)) * (4 * height - 1)) for x, y in line.points]
-        for column, row in joined(dots):
+        for column, row in joined(dots if line.kind != "marks" else []):
             bits, _ = cells.get((row // 4, column // 2), (0, ""))
             if not isinstance(bits, str):
                 cells[row // 4, column // 2] = bits | BIT[row % 4][column % 2], styles[line.label]
-        if line.kind == "measured":
+        if sign := SIGN.get(line.kind):
             for column, row in dots:
-                cells[round(row) // 4, round(column) // 2] = "●", styles[line.label]
+                cells[round(row) // 4, round(column) // 2] = sign, styles[line.label]
 
     picture = Text()
     for row in range(height):
@@ -66,8 +66,7 @@ def legend(lines: Sequence[Line], styles: dict[str, str], indent: str, width: in
     """What each line is and where it ends, in as many rows as it takes."""
     entries, used = Text(indent), len(indent)
     for line in lines:
-        sign = "●" if line.kind == "measured" else "⠤⠤"
-        entry = f" {line.label} {line.points[-1][1]:.3f}   "
+        sign, entry = SIGN.get(line.kind, "⠤⠤"), f" {line.caption}   "
         if used > len(indent) and used + len(sign + entry) > width:
             entries.append(f"\n{indent}")
             used = len(indent)

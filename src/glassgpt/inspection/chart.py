@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
-Kind = Literal["raw", "smooth", "measured"]  # pale; a line; a line with a dot at every point
+Kind = Literal["raw", "smooth", "measured", "marks"]  # pale; a line; a line with dots; crosses without a line
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,11 @@ class Line:
     kind: Kind
     group: int
     points: list[tuple[float, float]]
+
+    @property
+    def caption(self) -> str:
+        """What a legend says: the label and where the line ends, or how many marks there are."""
+        return f"{self.label} {len(self.points)}" if self.kind == "marks" else f"{self.label} {self.points[-1][1]:.3f}"
 
 
 class Axis(NamedTuple):
@@ -51,6 +56,16 @@ def axis(values: Iterable[float], count: int) -> Axis:
     return Axis(low, high, [round(n * step, 12) for n in range(first, last + 1)])
 
 
+def axes(lines: Sequence[Line], across: int, up: int) -> tuple[Axis, Axis]:
+    """The axes that hold all lines, with about so many ticks; marks that lie higher do not stretch them.
+
+    Raises:
+        ValueError: there are no points.
+    """
+    heights = [y for line in lines for _, y in line.points if line.kind != "marks"]
+    return axis([0.0, *(x for line in lines for x, _ in line.points)], across), axis(heights, up)
+
+
 def colours(lines: Sequence[Line]) -> dict[str, int]:
     """The number of the colour of each line by label: one a run if there are several runs, else one a line."""
     if len({line.group for line in lines}) > 1:
@@ -63,9 +78,13 @@ def cropped(lines: Sequence[Line]) -> list[Line]:
     """The lines without their steep beginning, which would press everything else into a corner.
 
     Left out is what lies above the height at which every line but pale ones has arrived after its first twentieth.
+    Marks stay.
     """
-    top = max((height_after_start(line) for line in lines if line.kind != "raw"), default=0.0)
-    return [replace(line, points=[point for point in line.points if point[1] <= top]) for line in lines]
+    top = max((height_after_start(line) for line in lines if line.kind not in ("raw", "marks")), default=0.0)
+    return [
+        line if line.kind == "marks" else replace(line, points=[point for point in line.points if point[1] <= top])
+        for line in lines
+    ]
 
 
 def height_after_start(line: Line) -> float:
@@ -73,5 +92,8 @@ def height_after_start(line: Line) -> float:
 
 
 def number(value: float) -> str:
-    """A tick's text: 2,000 and 0.25, never 2000.0."""
+    """A tick's text: 2,000 and 0.25, never 2000.0; 1.5M from a million on."""
+    for size, sign in ((1e9, "B"), (1e6, "M")):
+        if abs(value) >= size:
+            return f"{value / size:,.10g}{sign}"
     return f"{value:,.10g}"

@@ -10,12 +10,14 @@ from glassgpt.inspection.chart import Line, cropped
 from glassgpt.training.metrics import METRICS, read
 
 Unit = Literal["nats", "bits"]
+Across = Literal["step", "tokens", "minutes"]
 
+KEYS = {"nats": "val_loss", "bits": "bits_per_byte"}
 MAX_POINTS = 600  # more cannot be told apart on a screen
 
 
-def loss_curves(runs: Sequence[Path], unit: Unit = "nats") -> list[Line]:
-    """Training loss (as measured and smoothed) and validation loss of each run, over steps.
+def loss_curves(runs: Sequence[Path], unit: Unit = "nats", across: Across = "step") -> list[Line]:
+    """Training loss (as measured and smoothed) with its spikes, and validation loss of each run.
 
     In nats a token, or in bits a byte of text: only the latter compares runs with different tokenizers. The training
     loss has no bits.
@@ -28,14 +30,35 @@ def loss_curves(runs: Sequence[Path], unit: Unit = "nats") -> list[Line]:
     for group, run in enumerate(runs):
         prefix = f"{run.resolve().name} " if len(runs) > 1 else ""
         metrics = read_metrics(run)
+        places = positions(metrics, across)
         if unit == "nats":
-            losses = [(float(line["step"]), line["loss"]) for line in metrics if "loss" in line]
-            lines.append(Line(f"{prefix}batch", "raw", group, thinned(losses)))
-            lines.append(Line(f"{prefix}training", "smooth", group, smoothed(thinned(losses))))
-        key = "val_loss" if unit == "nats" else "bits_per_byte"
-        held_out = [(float(line["step"]), line[key]) for line in metrics if key in line]
-        lines.append(Line(f"{prefix}validation", "measured", group, held_out))
+            losses = thinned(points(metrics, places, "loss"))
+            lines.append(Line(f"{prefix}batch", "raw", group, losses))
+            lines.append(Line(f"{prefix}training", "smooth", group, smoothed(losses)))
+        lines.append(Line(f"{prefix}validation", "measured", group, points(metrics, places, KEYS[unit])))
+        if unit == "nats":
+            lines.append(Line(f"{prefix}spikes", "marks", group, points(metrics, places, "spike_loss")))
     return cropped([line for line in lines if line.points])
+
+
+def points(metrics: Sequence[dict[str, Any]], places: Sequence[float], key: str) -> list[tuple[float, float]]:
+    """What the metrics say under ``key``, where they say it."""
+    return [(x, line[key]) for x, line in zip(places, metrics, strict=True) if key in line]
+
+
+def positions(metrics: Sequence[dict[str, Any]], across: Across) -> list[float]:
+    """Where each line of metrics lies: at its step, or at the tokens or the minutes of training up to it.
+
+    What has only a step, such as a spike, lies where the update before it does. Seconds are counted by every process
+    anew, so that those of earlier processes are added.
+    """
+    found, tokens, seconds, earlier = [], 0, 0.0, 0.0
+    for line in metrics:
+        tokens, now = line.get("tokens", tokens), line.get("seconds", seconds)
+        earlier += seconds if now < seconds else 0.0
+        seconds = now
+        found.append(float({"step": line["step"], "tokens": tokens, "minutes": (earlier + seconds) / 60}[across]))
+    return found
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from glassgpt.inspection.chart import Axis, Line, axis, colours, number
+from glassgpt.inspection.chart import Axis, Line, axes, colours, number
 
 WIDTH, HEIGHT = 760, 440
 LEFT, RIGHT, TOP, BOTTOM = 64, 736, 56, 384  # the plotting area
@@ -21,8 +21,7 @@ def draw(lines: Sequence[Line], title: str, x_label: str, y_label: str) -> str:
         ValueError: there are no points.
     """
     shown = [line for line in lines if line.kind != "raw"]
-    across = axis([0.0, *(x for line in lines for x, _ in line.points)], 7)
-    up = axis((y for line in lines for _, y in line.points), 6)
+    across, up = axes(lines, 7, 6)
     numbers = {label: i % len(LIGHT) for label, i in colours(lines).items()}
     middle, centre = (LEFT + RIGHT) / 2, (TOP + BOTTOM) / 2
     parts = [
@@ -73,7 +72,10 @@ def legend(lines: Sequence[Line], colours: dict[str, int]) -> list[str]:
     parts = []
     for i, line in enumerate(lines):
         y, colour = TOP + 18 + 20 * i, colours[line.label]
-        parts.append(text(RIGHT - 40, y + 4, f"{line.label} {line.points[-1][1]:.3f}", "end"))
+        parts.append(text(RIGHT - 40, y + 4, line.caption, "end"))
+        if line.kind == "marks":
+            parts.append(cross(colour, RIGHT - 21, y))
+            continue
         parts.append(f'<path class="line c{colour}" d="M{RIGHT - 32} {y}h22"/>')
         if line.kind == "measured":
             parts.append(f'<circle class="f{colour}" cx="{RIGHT - 21}" cy="{y}" r="3"/>')
@@ -95,11 +97,17 @@ def grid(across: Axis, up: Axis) -> list[str]:
 
 def curve(line: Line, colour: int, across: Axis, up: Axis) -> list[str]:
     places = [place(across, up, point) for point in line.points]
+    if line.kind == "marks":
+        return [cross(colour, x, y) for x, y in places]
     path = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
     parts = [f'<path class="line {line.kind} c{colour}" d="M{path}"/>']
     if line.kind == "measured":
         parts += [f'<circle class="f{colour}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in places]
     return parts
+
+
+def cross(colour: int, x: float, y: float) -> str:
+    return f'<path class="line c{colour}" d="M{x - 4:.1f} {y - 4:.1f}l8 8m0 -8l-8 8"/>'
 
 
 def place(across: Axis, up: Axis, point: tuple[float, float]) -> tuple[float, float]:

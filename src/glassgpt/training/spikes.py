@@ -8,8 +8,8 @@ from statistics import median
 
 from glassgpt.training.hooks import Event, Spike, Update
 
-WINDOW, ENOUGH = 128, 32  # steps that a loss is compared with: at most, at least
-THRESHOLD = 6.0  # robust standard deviations; the window and the threshold are those of OLMo-core
+WINDOW, ENOUGH = 64, 32  # steps that a loss is compared with: at most, at least
+THRESHOLD = 6.0  # robust standard deviations; OLMo-core skips steps beyond six plain ones
 
 
 class Spikes:
