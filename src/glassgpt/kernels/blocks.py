@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from glassgpt.kernels import prompts
 from glassgpt.kernels.compiled import library
-from glassgpt.kernels.few_rows import FewRows, Matrix, Storage
+from glassgpt.kernels.few_rows import MOST_ROWS, FewRows, Matrix, Storage
 from glassgpt.kernels.prompts import read_prompt
 from glassgpt.model.attention import attend
 from glassgpt.model.cache import Cache, LayerCache
 from glassgpt.model.gpt import GPT, MLP, Attention, Block
 
-MOST_ROWS = 8
+FEW_OF_A_PROMPT = 8  # tokens of a bfloat16 prompt: more are faster in a way of their own
 
 
 def use_fused_blocks(model: GPT) -> None:
@@ -48,7 +48,8 @@ class FusedHidden:
         prepared = self._prepared.get(cache)
         if prepared is None:
             prepared = self._prepared[cache] = Prepared(model, cache)
-        if tokens.numel() > prepared.most:
+        is_prompt = prepared.is_bfloat16 and tokens.shape[1] > 1
+        if tokens.numel() > (FEW_OF_A_PROMPT if is_prompt else prepared.most):
             return (read_prompt if prepared.is_bfloat16 else GPT.hidden)(model, tokens, cache)
         x = model.token_embedding(tokens) + model.position_embedding(cache.begin(tokens.shape[1]))  # (B, T, C)
         prepared.run(x, cache)

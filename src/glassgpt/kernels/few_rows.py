@@ -24,6 +24,9 @@ from glassgpt.model.gpt import GPT
 PIECE = 4096  # rows of the output layer that are converted at a time, while they fit the processor's cache
 
 
+MOST_ROWS = 64  # from where PyTorch is as fast; a batch of as many sequences gets each the logits it gets alone
+
+
 class Storage(IntEnum):
     """How a weight matrix is stored; the layouts are described in native/matrix.h."""
 
@@ -55,7 +58,7 @@ BLOCK = 128  # inputs that share a scale once rounded
 class FewRows(nn.Module):
     """A linear layer that computes up to ``most`` rows by the library and more by ``many``, its twin."""
 
-    most = 8
+    most = MOST_ROWS
 
     @abstractmethod
     def many(self, x: Tensor) -> Tensor:
@@ -115,8 +118,6 @@ class FloatLinear(FewRows, OneDnnLinear):  # pyrefly: ignore[inconsistent-inheri
 
 class FloatHead(FewRows, TiedHead):  # pyrefly: ignore[inconsistent-inheritance] - forward, x or hidden
     """The output layer of a tied model, with the token embedding's float32 or bfloat16 weights."""
-
-    most = 64  # the last tokens of as many sequences: each gets the same logits in any batch
 
     def many(self, x: Tensor) -> Tensor:
         weight = self.embedding[0].weight

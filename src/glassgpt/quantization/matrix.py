@@ -48,8 +48,6 @@ class QuantizedMatrix(nn.Module):
 class QuantizedLinear(FewRows):
     """A linear layer over a quantized matrix; its twin is the product of rounded inputs with ``weight.dense()``."""
 
-    most = 8
-
     def __init__(self, weight: QuantizedMatrix, bias: nn.Parameter | None = None):
         super().__init__()
         self.weight, self.bias = weight, bias
