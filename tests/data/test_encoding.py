@@ -30,6 +30,14 @@ def test_text_is_encoded_as_ordinary_text(encode: encoding.Encode, text: str):
     assert encode(text).tolist() == GPT2.encode(text)
 
 
+def test_a_lone_surrogate_is_refused_as_tokenizer_encode_does(encode: encoding.Encode):
+    with pytest.raises(ValueError) as expected:
+        GPT2.encode("a \ud83d b")
+    with pytest.raises(ValueError) as refusal:
+        encode("a \ud83d b")
+    assert str(refusal.value) == str(expected.value)
+
+
 def test_plays_are_encoded_alike_on_several_threads(encode: encoding.Encode):
     text = SHAKESPEARE.read_text()
     parts = [text[i : i + 50_000] for i in range(0, len(text), 50_000)]

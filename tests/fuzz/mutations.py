@@ -15,6 +15,7 @@ from typing import Any
 
 from glassgpt.weights.sorted_table import read_table, table
 from glassgpt.weights.untrusted import RawFile
+from glassgpt.weights.wire import TEXT, VARINT, message, parse
 
 NUMBERS = [0, 1, 2, 3, 4, 7, 8, 63, 64, 127, 128, 255, 256, 4096, 65535, 65536, 2**20, 2**31 - 1, 2**31, 2**32 - 1,
            2**40, 2**63 - 1, 2**63, 2**64 - 1]  # fmt: skip
@@ -101,6 +102,27 @@ def _integers(random: Random, content: bytes, folder: Path) -> bytes:
     return content[:at] + (random.choice(NUMBERS) % 2**32).to_bytes(4, "little") + content[at + 4 :]
 
 
+def _message(random: Random, content: bytes, folder: Path) -> bytes:
+    """A field of a Protocol Buffers message changed, or of a message inside, every length right."""
+    fields = parse(content)
+    at = random.randrange(len(fields))
+    number, value = fields[at]
+    match random.randrange(10):
+        case 0:
+            del fields[at]
+        case 1:
+            fields.insert(at, fields[at])
+        case 2:
+            fields[at] = (random.choice([1, 2, 5, 7, 8, 9, 13, 99]), value)
+        case _:
+            if isinstance(value, int):
+                value = random.choice(NUMBERS)
+            else:
+                value = random.choice([_message, _bytes])(random, value, folder) if value else b"x"
+            fields[at] = (number, value)
+    return message((number, VARINT if isinstance(value, int) else TEXT, value) for number, value in fields)
+
+
 def _table(random: Random, content: bytes, folder: Path) -> bytes:
     """A key or a value of TensorFlow's index, every CRC right."""
     (folder / "index").write_bytes(content)
@@ -170,5 +192,5 @@ def _pickle(random: Random, content: bytes, folder: Path) -> bytes:
 Change = Callable[[Random, bytes, Path], bytes]
 _MEANING: dict[str, list[Change]] = {
     ".json": [_json], ".safetensors": [_safetensors] * 2, ".index": [_table] * 2, ".pt": [_zip] * 2, ".pth": [_zip] * 2,
-    ".bin": [_zip, _integers],
+    ".bin": [_zip, _integers], ".onnx": [_message] * 2,
 }  # fmt: skip

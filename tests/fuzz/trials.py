@@ -13,12 +13,14 @@ import signal
 import sys
 import tempfile
 import traceback
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
 
+import torch
 from mutations import mutated
 from seeds import Files, seed
 
@@ -76,6 +78,8 @@ def read_everything(path: Path) -> object:
 def run(kind: str, cases: range, base: int, reader: Reader = read_everything) -> tuple[Counter[str], list[str]]:
     """Tries mutation number ``case`` of a kind of file, for every one of ``cases``; returns counts and failures."""
     logging.disable()
+    warnings.simplefilter("ignore")  # a mutated zip may have a name twice
+    torch.set_num_threads(1)
     files, target = seed(kind)
     counts: Counter[str] = Counter()
     failures: list[str] = []

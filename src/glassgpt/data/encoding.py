@@ -1,6 +1,7 @@
 """Fast encoding of much text into arrays: tiktoken, or gigatoken where it is installed. Knows nothing of documents.
 
-Both give exactly the ids of ``Tokenizer.encode``. gigatoken is several times as fast (benchmarks/prepare.py).
+Both give exactly the ids of ``Tokenizer.encode`` and refuse what it refuses. gigatoken is several times as fast
+(benchmarks/prepare.py).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from tempfile import NamedTemporaryFile
 import numpy as np
 import tiktoken
 
-from glassgpt.tokenizer.tokenizer import Tokenizer
+from glassgpt.tokenizer.tokenizer import Tokenizer, checked
 from glassgpt.tokenizer.vocabulary import PATTERN, dump_ranks
 
 Encode = Callable[[str], np.ndarray]
@@ -51,7 +52,7 @@ def tiktoken_encoder(tokenizer: Tokenizer) -> Encode:
         special_tokens={},
         explicit_n_vocab=tokenizer.eot,
     )
-    return encoding.encode_to_numpy
+    return lambda text: encoding.encode_to_numpy(checked(text))
 
 
 def gigatoken_encoder(tokenizer: Tokenizer) -> Encode:
@@ -67,7 +68,7 @@ def gigatoken_encoder(tokenizer: Tokenizer) -> Encode:
             return Gigatoken.from_tiktoken(file.name, pretokenizer="gpt2")  # without special tokens
 
     def encode(text: str) -> np.ndarray:
-        if is_disputed(text):
+        if is_disputed(checked(text)):
             return exact(text)
         if not hasattr(local, "gigatoken"):
             local.gigatoken = build()  # one a thread: it serves one at a time

@@ -122,12 +122,18 @@ def parse(kind: Any, path: Path) -> Any:
         raise ValueError(f"{path} has {size:,} bytes: expected a tokenizer's file of at most {LARGEST:,}")
     try:
         if path.suffix == ".json":
-            return TypeAdapter(kind).validate_python(read_json(path, LARGEST))
+            return _adapter(kind).validate_python(read_json(path, LARGEST))
         lines = path.read_text(encoding="utf-8").splitlines()
-        return TypeAdapter(kind).validate_python([line for line in lines if line and not line.startswith("#version")])
+        return _adapter(kind).validate_python([line for line in lines if line and not line.startswith("#version")])
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"]))
         raise ValueError(f"{path} is no byte-level BPE as GPT-2 has it: {place}: {first['msg']}") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text: {error}") from None
+
+
+@lru_cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    """pydantic's validator of a type, which takes longer to build than a small file to validate."""
+    return TypeAdapter(kind)

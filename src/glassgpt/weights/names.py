@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from glassgpt.model.config import ModelConfig
@@ -114,10 +113,18 @@ OPENAI: dict[str, Foreign] = {
 }
 
 
+def _joined(parts: list[Tensor]) -> Tensor:
+    """torch.cat, which for tensors without storage would first import torch._dynamo for seconds."""
+    whole = parts[0].new_empty(sum(map(len, parts)), *parts[0].shape[1:])
+    for part, rows in zip(parts, whole.split([len(part) for part in parts]), strict=True):
+        rows.copy_(part)
+    return whole
+
+
 def _three(part: str) -> Foreign:
     return Foreign(
         tuple(f"trf_blocks.{{}}.att.W_{name}.{part}" for name in ("query", "key", "value")),
-        lambda theirs, config: by_head(torch.cat(theirs), config),
+        lambda theirs, config: by_head(_joined(theirs), config),
         lambda ours, config: list(by_part(ours, config).chunk(3)),
     )
 

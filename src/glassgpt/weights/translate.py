@@ -4,6 +4,7 @@ a missing, unexpected or misshapen tensor is refused by name."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -87,7 +88,7 @@ def without_qkv_bias(ours: LazyTensors, config: ModelConfig) -> LazyTensors:
 
 def blank(config: ModelConfig) -> dict[str, Tensor]:
     """The state dict of ``GPT(config)`` without storage."""
-    first = skeleton(config.model_copy(update={"num_layers": 1})).state_dict()
+    first = _one_layer(config.model_copy(update={"num_layers": 1}))
     state: dict[str, Tensor] = {}
     block = {name: tensor for name, tensor in first.items() if name.startswith("blocks.0.")}
     for name, tensor in first.items():
@@ -97,6 +98,12 @@ def blank(config: ModelConfig) -> dict[str, Tensor]:
             for layer in range(config.num_layers):
                 state |= {each.replace(".0.", f".{layer}.", 1): shape for each, shape in block.items()}
     return state
+
+
+@lru_cache(maxsize=8)
+def _one_layer(config: ModelConfig) -> dict[str, Tensor]:
+    """The state dict of a skeleton, which readers ask for several times."""
+    return skeleton(config).state_dict()
 
 
 def check(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
