@@ -35,8 +35,7 @@ class LanguageModel:
         """The model that ``source`` means: a run, a model directory, a hub id or a size such as ``gpt2``.
 
         Its matrices are kept in ``precision``: float32, bfloat16, int8 or int4; by default as a quantized directory
-        stores them, and float32 from any other. ``device`` is cpu, or an accelerator such as cuda, where nothing is
-        quantized.
+        stores them, and float32 from any other. ``device`` is cpu, or an accelerator such as cuda.
 
         Raises:
             FileNotFoundError: there is none; says what was tried.

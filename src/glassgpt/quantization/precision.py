@@ -1,6 +1,6 @@
 """In which numbers a finished model keeps its matrices, and the kernels that compute with them: chosen once, by name.
 
-Norms, biases, positions, activations and the cache stay float32 in every precision.
+Norms, biases, positions, the cache and what passes between layers stay float32 in every precision.
 """
 
 from __future__ import annotations
@@ -24,7 +24,14 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 def use_precision(model: GPT, precision: Precision) -> None:
-    """Stores the matrices of a float32 model in ``precision``, in place, and gives it the kernels for them.
+    """``store`` and, on the CPU, ``use_kernels``."""
+    store(model, precision)
+    if model.final_norm.weight.device.type == "cpu":
+        use_kernels(model, precision)
+
+
+def store(model: GPT, precision: Precision) -> None:
+    """Stores the matrices of a float32 model in ``precision``, in place.
 
     Raises:
         ValueError: no such precision.
@@ -40,7 +47,6 @@ def use_precision(model: GPT, precision: Precision) -> None:
             quantize_int4(model)
         case _:
             raise ValueError(f"there is no precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
-    use_kernels(model, precision)
 
 
 def precision_of(model: GPT) -> Precision:
@@ -52,7 +58,7 @@ def precision_of(model: GPT) -> Precision:
 
 
 def narrow(model: GPT) -> None:
-    """Rounds every matrix but the position embedding to bfloat16; more than a few rows are oneDNN's products then."""
+    """Rounds every matrix but the position embedding to bfloat16."""
     for module in model.modules():
         if isinstance(module, nn.Linear) or module is model.token_embedding:
             assert isinstance(module.weight, nn.Parameter)
