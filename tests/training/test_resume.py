@@ -6,16 +6,20 @@ import json
 import logging
 import math
 import os
+import re
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from glassgpt.training import spikes
+from glassgpt.training import loop, spikes
+from glassgpt.training.checkpoint import Checkpoints
 from glassgpt.training.hooks import Evaluation, Event, Update
 from glassgpt.training.loop import train
 from glassgpt.training.metrics import LOST, METRICS, VARYING
+from glassgpt.training.storage import Storage
 from glassgpt.training.torture.rehearsal import one_thread
 from glassgpt.training.torture.victim import Announce, Victim
 from glassgpt.weights.checkpoint import Checkpoint, newest
@@ -92,6 +96,26 @@ def test_a_run_that_hangs_after_a_signal_ends_itself_and_says_what_is_safe(make_
     assert "step 4 is saved, and --resume goes on from there" in (tmp_path / "log").read_text()
     saved = newest(tmp_path / "checkpoints")
     assert saved is not None and saved.step == 4
+
+
+def test_a_save_that_hangs_after_a_signal_says_how_far_it_is(make_run, tmp_path, monkeypatch):
+    class Stuck(Storage):
+        def rename(self, old: Path, new: Path) -> None:
+            if new.name == "step-00000007":
+                time.sleep(600)
+            super().rename(old, new)
+
+    def run(announce: Announce) -> int:
+        logging.getLogger("glassgpt").addHandler(logging.FileHandler(tmp_path / "log"))
+        return train(make_run(checkpoint={"every": 4, "deadline": 0.5}), tmp_path, [kill(step=7)])
+
+    monkeypatch.setattr(loop, "Checkpoints", partial(Checkpoints, storage=Stuck()))
+    with one_thread():
+        assert Victim(run).wait().code == 1
+    said = (tmp_path / "log").read_text()
+    assert re.search(r"at the checkpoint of step 7 \([\d,]+ of some [\d,]+ bytes written\)", said)
+    assert "step 4 is saved, and --resume goes on from there" in said
+    assert train(make_run(), tmp_path, resume=True) == 0, "the lock and the stage are in nobody's way"
 
 
 def test_a_spike_is_noticed_after_a_resume_as_it_would_have_been(make_run, tmp_path, monkeypatch):

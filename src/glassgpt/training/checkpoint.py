@@ -112,6 +112,13 @@ class Checkpoints:
         self.rotation.rotate(self._delete)
         return target
 
+    def written(self) -> tuple[int, int]:
+        """How many bytes of a commit under way are written, and of how many; asked from another thread."""
+        with suppress(OSError):  # a stage becomes a checkpoint at any moment
+            files = [path for stage in self.directory.glob(".stage-*") for path in stage.rglob("*") if path.is_file()]
+            return sum(path.stat().st_size for path in files), self._size
+        return self._size, self._size
+
     def _write(self, stage: Path, files: Mapping[str, Iterable[Buffer]], draft: Manifest) -> Manifest:
         self.storage.make_directory(stage)
         folders = sorted({(stage / name).parent for name in files} - {stage})

@@ -204,11 +204,13 @@ class Training:
 
     def give_up(self) -> None:
         """Ends the process, because what a signal interrupted takes too long; nothing that was committed is touched."""
+        written, size = self.checkpoints.written()
+        progress = f" ({written:,} of some {size:,} bytes written)" if written else ""
         safe = f"step {self.saved} is saved, and --resume goes on from there" if self.saved else "nothing was saved yet"
         logger.critical(
-            "%g s after the signal this process is still at %s, and stops there: %s. "
+            "%g s after the signal this process is still at %s%s, and stops there: %s. "
             "A save that takes longer needs a longer checkpoint.deadline",
-            self.run.config.checkpoint.deadline, self.run.world.doing, safe,
+            self.run.config.checkpoint.deadline, self.run.world.doing, progress, safe,
         )  # fmt: skip
         os._exit(1)
 
