@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from glassgpt.tokenizer.gpt2 import gpt2
+from glassgpt.tokenizer.gpt2 import gpt2, is_gpt2
 from glassgpt.tokenizer.tokenizer import Tokenizer
 
 TEXT = "Every effort, naïve 日本語 and 🙂!\n\n  <|endoftext|> it's  "
@@ -33,6 +33,14 @@ def test_we_read_them_back(tokenizer, tmp_path):
     assert Tokenizer.load(directory).sha256 == tokenizer.sha256
     (directory / "tokenizer.json").unlink()
     assert Tokenizer.load(str(directory)).sha256 == tokenizer.sha256
+
+
+def test_gpt2s_own_file_is_known_by_its_hash(tmp_path):
+    directory = write(gpt2(), tmp_path)
+    assert is_gpt2(directory) and Tokenizer.load(directory) is gpt2()
+    path = directory / "tokenizer.json"
+    path.write_bytes(path.read_bytes().replace(b"\n", b" ", 1))
+    assert not is_gpt2(directory) and Tokenizer.load(directory).sha256 == gpt2().sha256
 
 
 def test_we_read_what_transformers_writes(tokenizer, tmp_path):

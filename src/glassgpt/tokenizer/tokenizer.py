@@ -35,6 +35,10 @@ class Tokenizer:
             FileNotFoundError: the directory has neither.
             ValueError: the file is damaged, or describes something else than a byte-level BPE laid out as here.
         """
+        from glassgpt.tokenizer.gpt2 import gpt2, is_gpt2
+
+        if is_gpt2(Path(directory)):
+            return gpt2()
         from glassgpt.tokenizer import files  # here and below: encoding needs none of what it imports
 
         return cls(files.read(Path(directory)))
