@@ -17,7 +17,7 @@ TOKENS = torch.randint(257, (2, 24), generator=torch.Generator().manual_seed(5))
 LOOSE = {quantize_int8: 0.02, quantize_int4: 0.15}
 
 
-# Equal up to the steps of the 16 bits that inputs are rounded to: float32 sums in another order may round the other way.
+# Equal up to steps of the 16 bits that inputs are rounded to: float32 sums in another order may round the other way.
 @pytest.mark.parametrize("quantize", LOOSE)
 @pytest.mark.parametrize("tied_head", [True, False])
 @torch.inference_mode()
@@ -47,6 +47,22 @@ def test_int4_rows_are_those_of_the_whole(group):
     stored, ids = Int4.of(weight, group), torch.tensor([[3, 36], [0, 17]])
     assert torch.equal(stored.rows(ids), stored.dense()[ids])
     assert (stored.dense() - weight).square().mean().sqrt() < 0.15
+
+
+@pytest.mark.parametrize("quantize", LOOSE)
+def test_every_device_can_compute_it(model, quantize):
+    """Nothing in PyTorch's way through the layers belongs to the CPU: shapes alone go through it too."""
+    quantize(model)
+    assert model.to("meta")(TOKENS.to("meta")).shape == (2, 24, 257)
+
+
+def test_what_a_file_holds_makes_the_same_matrix():
+    weight = torch.randn(37, 100, generator=torch.Generator().manual_seed(1))
+    int8, int4 = Int8.of(weight), Int4.of(weight, 64)
+    for matrix, again in [(int8, Int8.stored(*int8.plain())), (int4, Int4.stored(*int4.plain(), 64))]:
+        numbers, scales = matrix.plain()
+        assert (numbers.dtype, numbers.shape, len(scales)) == (torch.int8, (37, 100), 37)
+        assert torch.equal(again.dense(), matrix.dense())
 
 
 @pytest.mark.parametrize("quantize", LOOSE)
