@@ -6,8 +6,6 @@ import pytest
 import torch
 
 from glassgpt.inspection.samples import samplers, twin
-from glassgpt.parallel.config import ParallelConfig
-from glassgpt.parallel.world import World
 from glassgpt.training.config import SamplesConfig
 from glassgpt.training.hooks import Event, Hook, Sample, Update
 from glassgpt.training.loop import train
@@ -85,11 +83,3 @@ def test_the_twin_sees_every_update_and_has_no_dropout(make_run):
         run.model.token_embedding.weight[0] += 1
     assert not torch.equal(other(tokens), before)
     assert not other.training and run.model.training
-
-
-def test_divided_weights_are_refused(make_run):
-    run = make_run()
-    run.config = run.config.model_copy(update={"parallel": ParallelConfig(data="fsdp")})
-    run.world = World(0, 2, 0, 2)
-    with pytest.raises(ValueError, match=r"choose parallel\.data ddp, or no samples"):
-        samplers(run)

@@ -7,7 +7,8 @@ import tomllib
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from glassgpt.training.config import ModelShape, RunConfig
+from glassgpt.parallel.config import ParallelConfig
+from glassgpt.training.config import ModelShape, RunConfig, SamplesConfig
 
 
 def test_the_toml_of_a_configuration_builds_it_again():
@@ -30,6 +31,13 @@ def test_a_batch_is_a_whole_number_of_micro_batches():
     assert RunConfig(batch_size=12).rows == 12
     with pytest.raises(ValidationError, match="batch_size 12 is not a multiple of micro_batch 5"):
         RunConfig(batch_size=12, micro_batch=5)
+
+
+def test_samples_are_written_with_whole_weights():
+    samples = SamplesConfig(every=100)
+    assert RunConfig(samples=samples).samples.prompts == ("",)
+    with pytest.raises(ValidationError, match=r"samples\.every needs whole weights: choose parallel\.data ddp"):
+        RunConfig(samples=samples, parallel=ParallelConfig(data="fsdp"))
 
 
 def test_a_run_name_is_a_plain_directory_name():

@@ -11,16 +11,10 @@ from glassgpt.training.run import Run
 
 
 def samplers(run: Run) -> list[Hook]:
-    """A hook for each prompt of the run's ``samples``, none if none were asked for.
-
-    Raises:
-        ValueError: the ranks hold parts of the weights, and writing takes them whole.
-    """
+    """A hook for each prompt of the run's ``samples``, none if none were asked for."""
     config = run.config.samples
     if config.every is None:
         return []
-    if run.config.parallel.is_divided(run.world.size):
-        raise ValueError("samples.every needs whole weights on the main rank: choose parallel.data ddp, or no samples")
     gpt = LanguageModel(twin(run.model), run.tokenizer)
     return [every(config.every, Sampler(run, gpt, prompt)) for prompt in config.prompts]
 

@@ -128,6 +128,12 @@ class RunConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _samples_see_whole_weights(self) -> RunConfig:
+        if self.samples.every is not None and self.parallel.data == "fsdp":
+            raise ValueError("samples.every needs whole weights: choose parallel.data ddp, or no samples")
+        return self
+
+    @model_validator(mode="after")
     def _batch_divides(self) -> RunConfig:
         if self.batch_size % self.rows:
             raise ValueError(
