@@ -5,7 +5,8 @@ Tokens here are bytes, without ``<|endoftext|>``; the first 256 are the single b
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
+from base64 import b64encode
+from binascii import a2b_base64
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -65,4 +66,4 @@ def dump_ranks(tokens: Sequence[bytes]) -> bytes:
 
 def load_ranks(content: bytes) -> list[bytes]:
     """The tokens of a ``.tiktoken`` file whose lines are in id order."""
-    return [b64decode(line.split()[0]) for line in content.splitlines()]
+    return [a2b_base64(line.partition(b" ")[0]) for line in content.splitlines()]
