@@ -1,3 +1,5 @@
+from contextlib import suppress
+from itertools import count
 from typing import Any
 
 import pytest
@@ -176,6 +178,24 @@ def test_what_was_read_is_not_read_again(model):
         engine.add(prompt, params, 1)
         engine.step()
     assert read == [12, 2, 1]
+
+
+def test_a_step_that_fails_changes_nothing(model):
+    expected = tokens(run(model, PROMPTS, max_new_tokens=12, **GREEDY))
+    hidden, passes = model.hidden, count()
+
+    def failing(*arguments):
+        if next(passes) % 3 == 1:
+            raise MemoryError
+        return hidden(*arguments)
+
+    model.hidden = failing
+    engine = Engine(model, num_rows=2)
+    sequences = [engine.add(prompt, SamplingParams(max_new_tokens=12, **GREEDY), 1) for prompt in PROMPTS]
+    while not engine.is_idle:
+        with suppress(MemoryError):
+            engine.step()
+    assert tokens(sequences) == expected
 
 
 @pytest.mark.parametrize(

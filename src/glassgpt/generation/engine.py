@@ -22,7 +22,7 @@ from glassgpt.model.cache import Cache
 from glassgpt.model.gpt import GPT
 
 NUM_ROWS = 16
-STEP_TOKENS = 512
+PROMPT_TOKENS = 512  # that a step reads beside the running sequences, unless it is told otherwise
 MOST_PADDING = 0.25  # of a batch of prompts: they are cheaper to read together, unless too much of it is padding
 
 
@@ -46,12 +46,12 @@ class Engine:
         *,
         num_rows: int = NUM_ROWS,
         capacity: int | None = None,
-        max_step_tokens: int = STEP_TOKENS,
+        max_step_tokens: int | None = None,
         max_waiting: int | None = None,
         eot: int | None = None,
     ):
         self.model, self.eot = model, eot
-        self.scheduler = Scheduler(num_rows, max_step_tokens, max_waiting)
+        self.scheduler = Scheduler(num_rows, max_step_tokens or num_rows + PROMPT_TOKENS, max_waiting)
         norm = model.final_norm.weight  # of the activations' dtype, which that of the matrices need not be
         self.cache = Cache(model.config, num_rows, capacity, norm.device, norm.dtype)
         self._ids = count()
@@ -91,17 +91,22 @@ class Engine:
 
     @torch.inference_mode()
     def step(self) -> list[Event]:
-        """Admits what fits, reads, and gives a token to every sequence that is read to its end."""
+        """Admits what fits, reads, and gives a token to every sequence that is read to its end.
+
+        Where it raises, as for want of memory, no sequence has changed: finish some, or try again.
+        """
         for copy in self.scheduler.admit():
             self.cache.copy(copy.source, copy.target, copy.length)
-        hidden: dict[Sequence, Tensor] = {}
-        for batch in batches(self.scheduler.plan(), self.cache.capacity):
+        reads, hidden = self.scheduler.plan(), {}
+        for batch in batches(reads, self.cache.capacity):
             hidden.update(self._read(batch))
-        ready = [sequence for sequence in hidden if sequence.num_unread == 0]
-        if not ready:
-            return []
-        logits = self.model.unembed(torch.stack([hidden[sequence] for sequence in ready]))  # (B, V)
-        tokens = choose(logits, ready)
+        ready = [read.sequence for read in reads if read.count == read.sequence.num_unread]
+        tokens = []
+        if ready:
+            logits = self.model.unembed(torch.stack([hidden[sequence] for sequence in ready]))  # (B, V)
+            tokens = choose(logits, ready)
+        for read in reads:
+            read.sequence.cached += read.count
         for sequence, token in zip(ready, tokens, strict=True):
             sequence.add(token.id)
             if sequence.finish_reason is not None:
@@ -119,7 +124,6 @@ class Engine:
         padded = torch.tensor([piece + [0] * (T - len(piece)) for piece in pieces], device=cache.device)
         hidden = self.model.hidden(padded, cache)  # (B, T, C)
         for row, (sequence, piece) in enumerate(zip(sequences, pieces, strict=True)):
-            sequence.cached += len(piece)
             yield sequence, hidden[row, len(piece) - 1]
 
 
