@@ -43,12 +43,23 @@ def story(directory: str) -> list[dict]:
 def test_a_text_becomes_a_run(capsys):
     assert main(["train", "my.txt", *TINY, "--steps", "20"]) == 0
     shown = capsys.readouterr()
-    assert "cpu, float32, no compile, batch 4 x 16" in shown.err
+    assert "cpu, float32, no compile" in shown.err and "batch 4 x 16" in shown.err
     assert "20 steps, 1,280 tokens" in shown.out and "bits a byte" in shown.out and "●" in shown.out
     run = Path("runs/my")
     names = {path.name for path in run.iterdir()}
     assert names == {"config.toml", "data", "metrics.jsonl", "checkpoints", "loss.svg"}
     assert load_config(run / "checkpoints" / "step-00000020").num_layers == 2
+
+
+def test_samples_are_shown_and_a_tracker_is_told(capsys):
+    pytest.importorskip("tensorboard", reason="needs the extra 'tensorboard'")
+    samples = ["--samples.every", "5", "--samples.prompts", '["ROMEO:", "JULIET:"]', "--samples.tokens", "8"]
+    assert main(["train", "my.txt", *TINY, "--steps", "5", *samples, "--track", "tensorboard"]) == 0
+    shown = capsys.readouterr().err
+    assert "no MFU: a token takes" in shown
+    assert "--- step 5 ---\nROMEO:" in shown and "--- step 5 ---\nJULIET:" in shown
+    assert list(Path("runs/my/tensorboard").glob("events.*"))
+    assert [line["prompt"] for line in story("runs/my") if "prompt" in line] == ["ROMEO:", "JULIET:"]
 
 
 def test_the_checkpoint_opens_in_transformers():
