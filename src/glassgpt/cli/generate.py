@@ -34,6 +34,7 @@ def generate(
     order: Literal["input", "completion"] = "input",
     logprobs: int = 0,
     precision: Precision | None = None,
+    device: str = "cpu",
     json: bool = False,
 ) -> None:
     """Continue a prompt, showing the text as it is written.
@@ -78,6 +79,8 @@ def generate(
     precision
         The numbers that matrices are kept in: fewer bits are smaller and faster and write other text. By default those
         of a quantized directory, and float32 for any other model.
+    device
+        Where the model computes: cpu, or an accelerator such as cuda.
     json
         Prints the completion with its tokens and their logprobs instead; several as a list.
     """
@@ -105,7 +108,7 @@ def generate(
 
         checked = SamplingParams(**params)
         lines = [] if prompts is None else read_prompts(prompts, checked, seed, n)
-        gpt = LanguageModel.load(source, precision)
+        gpt = LanguageModel.load(source, precision, device)
     seed = secrets.randbelow(2**32) if seed is None else seed
     if prompts is not None:
         print_lines(gpt, lines, seed, order == "input", with_tokens=json)
