@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glassgpt.book import GPTModel
-from glassgpt.kernels import onednn
+from glassgpt.kernels import onednn, training
 from glassgpt.model.config import ModelConfig
 from glassgpt.model.gpt import GPT
 from glassgpt.training.config import OptimizerConfig
@@ -89,6 +89,14 @@ def through_onednn(model: GPT) -> Callable[[Tensor, Tensor], float]:
     return at_once(NextTokenLoss(model))
 
 
+def through_kernels(model: GPT) -> Callable[[Tensor, Tensor], float]:
+    if training.library() is None:
+        pytest.skip("no compiler for the kernels")
+    onednn.use_onednn(model)
+    training.use_training_kernels(model)
+    return at_once(ChunkedNextTokenLoss(model, 30, training.cross_entropy_))
+
+
 def compiled(model: GPT) -> Callable[[Tensor, Tensor], float]:
     for block in model.blocks:
         block.compile()
@@ -110,7 +118,7 @@ def accumulated(model: GPT) -> Callable[[Tensor, Tensor], float]:
     return backward
 
 
-WAYS = {way.__name__: way for way in (plain, chunked, through_onednn, compiled, accumulated)}
+WAYS = {way.__name__: way for way in (plain, chunked, through_onednn, through_kernels, compiled, accumulated)}
 
 
 @pytest.mark.parametrize("name", WAYS)

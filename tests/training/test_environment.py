@@ -9,7 +9,7 @@ from glassgpt.weights.manifest import Manifest, build
 
 @pytest.fixture
 def now() -> dict:
-    return facts() | {"env": env_facts(torch.device("cpu"), torch.float32, compiled=False, world=World())}
+    return facts() | {"env": env_facts(torch.device("cpu"), torch.float32, compiled="oneDNN", world=World())}
 
 
 @pytest.fixture

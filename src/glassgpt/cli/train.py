@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from glassgpt.cli.minutes import Dial
 from glassgpt.cli.options import UsageError, console, print_json, progress
@@ -29,7 +30,8 @@ def train(
     resume: bool = False,
     allow: tuple[str, ...] = (),
     minutes: float | None = None,
-    processes: Annotated[int, Parameter(name=["--processes", "--gpus"])] = 1,
+    processes: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
+    gpus: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
     track: tuple[Tracker, ...] = (),
     json: bool = False,
 ) -> int:
@@ -47,7 +49,8 @@ def train(
         resume: Continue from the newest checkpoint, bit for bit.
         allow: A value that may differ from the checkpoint's, such as seed; may be given several times.
         minutes: Choose model, batch and steps for this machine and text, so that training ends after this time.
-        processes: Train in so many processes on this machine, one a GPU; torchrun -m glassgpt train does on several.
+        processes: Train in so many processes on this machine; torchrun -m glassgpt train does on several.
+        gpus: The same with a GPU for each.
         track: Tell a tracker of experiments, too, on this machine only; may be given several times.
         json: Print the result as JSON.
     """
@@ -55,6 +58,7 @@ def train(
     from glassgpt.training.config import RunConfig
 
     named, overrides = split(RunConfig, arguments)
+    processes = count(processes, gpus)
     paths, dial = [Path(name) for name in named], None
     if minutes is None:
         config, directory = choose(paths, overrides)
@@ -81,6 +85,25 @@ def train(
             print(f"time               {dial.outcome()}")
         print(f'next: glassgpt generate {directory} "Once upon a time"')
     return code
+
+
+def count(processes: int | None, gpus: int | None) -> int:
+    """How many processes to start.
+
+    Raises:
+        UsageError: both were given, or there are not so many GPUs.
+    """
+    if gpus is None:
+        return processes or 1
+    if processes is not None:
+        raise UsageError("--gpus starts a process a GPU: leave out --processes")
+    import torch
+
+    there = torch.accelerator.device_count()
+    if gpus > there:
+        advice = f"choose --gpus {there}" if there else f"choose --processes {gpus}, which train on its CPU"
+        raise UsageError(f"--gpus {gpus}: this machine has {there}; {advice}")
+    return gpus
 
 
 def choose(paths: list[Path], overrides: dict[str, Any]) -> tuple[RunConfig, Path]:
@@ -111,9 +134,11 @@ def run(
     track: Collection[Tracker] = (),
 ) -> int:
     """Trains, showing on stderr how it goes, and leaves a picture in the directory; returns the exit code."""
+    from glassgpt.kernels.memory import keep_freed_memory
     from glassgpt.parallel.world import OtherRankFailed, World
     from glassgpt.training.run import find_device
 
+    keep_freed_memory()
     world, parallel = World.from_environment(), config.parallel
     try:
         with world.joined(find_device(config.device), parallel.start_timeout, parallel.timeout):

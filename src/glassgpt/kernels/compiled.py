@@ -20,8 +20,18 @@ from platformdirs import user_cache_path
 
 logger = logging.getLogger(__name__)
 
-SOURCE = Path(__file__).with_name("native") / "decode.cpp"
-COMMON = ["-O3", "-std=c++17", "-shared", "-fPIC", "-fopenmp", "-fno-math-errno", "-ffp-contract=fast", "-Wno-psabi"]
+NATIVE = Path(__file__).with_name("native")
+COMMON = [
+    "-O3",
+    "-std=c++17",
+    "-shared",
+    "-fPIC",
+    "-fopenmp",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-ffp-contract=fast",
+    "-Wno-psabi",
+]
 # Instruction sets by torch's names for them; any other is left to what the compiler takes for granted.
 INSTRUCTIONS = {
     "AVX512": ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma"],
@@ -31,16 +41,8 @@ INSTRUCTIONS = {
 
 @functools.cache
 def library(instructions: str | None = None) -> ctypes.CDLL | None:
-    """The compiled kernels for a set of instructions, by default the best that torch finds on this processor, or None.
-
-    torch honours ATEN_CPU_CAPABILITY (avx512, avx2, default). The first call on a machine takes some five seconds.
-    """
-    instructions = instructions or torch.backends.cpu.get_cpu_capability()
-    try:
-        lib = ctypes.CDLL(str(_compiled(instructions)))
-    except (OSError, subprocess.CalledProcessError) as error:
-        said = error.stderr.strip().splitlines() if isinstance(error, subprocess.CalledProcessError) else []
-        logger.warning("no compiled kernels, generation on the CPU is slower: %s", said[0] if said else error)
+    """The kernels of generation, ``native/decode.cpp``, or None; arguments as in ``load``."""
+    if (lib := load("decode", instructions)) is None:
         return None
     pointer, count = ctypes.c_void_p, ctypes.c_int64
     lib.glassgpt_product.argtypes = [pointer, pointer, count, pointer, ctypes.c_int]
@@ -48,14 +50,29 @@ def library(instructions: str | None = None) -> ctypes.CDLL | None:
     return lib
 
 
-def _compiled(instructions: str) -> Path:
+@functools.cache
+def load(name: str, instructions: str | None = None) -> ctypes.CDLL | None:
+    """``native/<name>.cpp`` for a set of instructions, by default the best that torch finds on this processor, or None.
+
+    torch honours ATEN_CPU_CAPABILITY (avx512, avx2, default). The first call on a machine takes some five seconds.
+    """
+    instructions = instructions or torch.backends.cpu.get_cpu_capability()
+    try:
+        return ctypes.CDLL(str(_compiled(NATIVE / f"{name}.cpp", instructions)))
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = error.stderr.strip().splitlines() if isinstance(error, subprocess.CalledProcessError) else []
+        logger.warning("no compiled kernels, the CPU is slower without them: %s", said[0] if said else error)
+        return None
+
+
+def _compiled(source: Path, instructions: str) -> Path:
     """The shared library's file, compiled unless it is there."""
     # CXX is where a machine says which compiler to take.
     compiler = shlex.split(os.environ.get("CXX", "c++"))
-    command = [*compiler, *COMMON, *INSTRUCTIONS.get(instructions, []), str(SOURCE), *_openmp()]
-    sources = b"".join(path.read_bytes() for path in sorted(SOURCE.parent.glob("*.[ch]*")))
+    command = [*compiler, *COMMON, *INSTRUCTIONS.get(instructions, []), str(source), *_openmp()]
+    sources = b"".join(path.read_bytes() for path in [source, *sorted(NATIVE.glob("*.h"))])
     key = hashlib.sha256(sources + "\0".join(command).encode()).hexdigest()[:16]
-    path = user_cache_path("glassgpt") / "kernels" / f"decode-{instructions.lower().replace(' ', '-')}-{key}.so"
+    path = user_cache_path("glassgpt") / "kernels" / f"{source.stem}-{instructions.lower().replace(' ', '-')}-{key}.so"
     if not path.is_file():
         logger.info("compiling kernels for %s, once on this machine", instructions)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -26,7 +26,7 @@ WARNED = (
 
 
 def env_facts(
-    device: torch.device, dtype: torch.dtype, compiled: bool, world: World
+    device: torch.device, dtype: torch.dtype, compiled: str, world: World
 ) -> dict[str, str | int | bool | None]:
     """The ``env`` of a manifest: versions, threads and the switches that decide the last bits of a result."""
     return {

@@ -31,8 +31,7 @@ from glassgpt.training.validation import bytes_per_token
 
 LOGIT_ROWS = 65536  # positions whose logits exist at once on a GPU: 6.6 GB of GPT-2's in bfloat16
 VOCAB_MULTIPLE = 128  # of a vocabulary for which a GPU's matrix products are fast
-
-CHUNK = 128 * 2**20  # bytes of logits at a time
+LOGIT_BYTES = 128 * 2**20  # of logits at once on a CPU
 
 
 class Run:
@@ -76,7 +75,9 @@ class Run:
             self.fill_model()
             is_fused = world.size == 1 and has_fused_loss(self.device)
             if world.size == 1:
-                self.working = WorkingCopy(self.model, self.dtype, VOCAB_MULTIPLE if is_fused else 1)
+                self.working = WorkingCopy(
+                    self.model, self.dtype, VOCAB_MULTIPLE if is_fused and self.device.type == "cuda" else 1
+                )
             self.compile()
             objective = fused_loss(self.working.model) if is_fused else NextTokenLoss(self.working.model)
             if world.size > 1 and self.dtype != torch.float32:
@@ -93,7 +94,8 @@ class Run:
 
     def compile(self) -> None:
         """Makes the model that computes fast."""
-        make_fast(self.working.model, self.config, self.device, self.config.parallel.is_divided(self.world.size))
+        is_divided = self.config.parallel.is_divided(self.world.size)
+        self.compiled = make_fast(self.working.model, self.config, self.device, is_divided)
 
     def batch(self, step: int) -> Batch:
         """All rows of this rank at a step, in memory from which a GPU can fetch them by itself."""
@@ -121,46 +123,46 @@ class Run:
     def __str__(self) -> str:
         """What was chosen, in one line."""
         config = self.config
-        compiled = "compiled" if config.compile else "no compile"
-        loss = ", fused cross-entropy" if isinstance(self.objective, ChunkedNextTokenLoss) else ""
+        fast = self.compiled + (", fused cross-entropy" if isinstance(self.objective, ChunkedNextTokenLoss) else "")
         micro = f" in parts of {self.rows}" if self.rows < config.batch_size else ""
         ranks = f"{self.world.size} x {self.device.type}, {config.parallel}" if self.world.size > 1 else self.device
         return (
-            f"{ranks}, {config.precision}, {compiled}{loss}, batch {config.batch_size} x {self.context_length}{micro}, "
+            f"{ranks}, {config.precision}, {fast}, batch {config.batch_size} x {self.context_length}{micro}, "
             f"{config.optimizer.name}, {self.model.config.num_parameters:,} parameters, "
             f"{self.train.num_tokens:,} tokens of {self.tokenizer.vocab_size:,} kinds"
         )
 
 
-def make_objective(model: GPT) -> nn.Module:
-    """The loss of a model that one device holds whole, with the compiled cross-entropy where there is one."""
-    weight = model.token_embedding.weight
-    if weight.device.type != "cpu" or training_kernels.library() is None:
-        return NextTokenLoss(model)
-    rows = max(1, CHUNK // (model.config.vocab_size * weight.itemsize))
-    return ChunkedNextTokenLoss(model, rows, training_kernels.cross_entropy_)
-
-
-def make_fast(model: GPT, config: RunConfig, device: torch.device, is_divided: bool = False) -> None:
-    """Compiles the blocks if that was asked for; else a CPU that holds the model whole gets oneDNN's products."""
+def make_fast(model: GPT, config: RunConfig, device: torch.device, is_divided: bool = False) -> str:
+    """Compiles the blocks if that was asked for; else a CPU that holds the model whole gets oneDNN's products and the
+    compiled kernels. Returns in a word what was done."""
     if config.compile:
         for block in model.blocks:
             block.compile()
-    elif device.type == "cpu" and onednn.is_available() and not is_divided:
-        onednn.use_onednn(model)
-        training_kernels.use_training_kernels(model)
+        return "compiled"
+    if device.type != "cpu" or not onednn.is_available() or is_divided:
+        return "no compile"
+    onednn.use_onednn(model)
+    return "CPU kernels" if training_kernels.use_training_kernels(model) else "oneDNN"
 
 
 def has_fused_loss(device: torch.device) -> bool:
     """Whether there is a kernel for the loss on a device."""
+    if device.type == "cpu":
+        return training_kernels.library() is not None
     return device.type == "cuda" and find_spec("triton") is not None
 
 
 def fused_loss(model: GPT) -> nn.Module:
-    """The objective on a GPU: logits are never float32, become their gradient in place, and may include padding."""
+    """The objective with a kernel: logits keep the model's precision, become their gradient in place, and on a GPU may
+    include padding."""
+    weight, vocab_size = model.token_embedding.weight, model.config.vocab_size
+    if weight.device.type == "cpu":
+        rows = max(1, LOGIT_BYTES // (vocab_size * weight.itemsize))
+        return ChunkedNextTokenLoss(model, rows, training_kernels.cross_entropy_)
     from glassgpt.kernels.cross_entropy import cross_entropy_
 
-    return ChunkedNextTokenLoss(model, LOGIT_ROWS, partial(cross_entropy_, vocab_size=model.config.vocab_size))
+    return ChunkedNextTokenLoss(model, LOGIT_ROWS, partial(cross_entropy_, vocab_size=vocab_size))
 
 
 def find_device(name: str) -> torch.device:

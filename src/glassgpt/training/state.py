@@ -95,7 +95,7 @@ def checkpoint_facts(run: Run, progress: Progress) -> dict[str, Any]:
             "n_ctx": run.context_length,
         },
         "config_sha256": hashlib.sha256(run.model.config.model_dump_json().encode()).hexdigest(),
-        "env": env_facts(run.device, run.dtype, config.compile, run.world),
+        "env": env_facts(run.device, run.dtype, run.compiled, run.world),
     }
 
 

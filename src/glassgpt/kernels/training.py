@@ -1,0 +1,148 @@
+"""What a training step on the CPU does beside matrix products: GELU, attention's softmax and cross-entropy.
+
+Each has its gradient, in one pass over memory, by ``native/train.cpp``. The twins are ``F.gelu``,
+``model.attention.attend`` and ``training.loss.plain_cross_entropy_``: the same results up to rounding.
+
+B batch, T tokens, H heads, D head_dim, N rows, V vocabulary
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from glassgpt.kernels.compiled import load
+from glassgpt.model import attention
+from glassgpt.model.gpt import GPT, MLP, use_attention
+
+SCRATCH = 4 * 2**20  # bytes of attention's scores at a time: what a core's cache holds
+
+
+@functools.cache
+def library(instructions: str | None = None) -> ctypes.CDLL | None:
+    """``native/train.cpp``, or None; arguments as in ``compiled.load``."""
+    if (lib := load("train", instructions)) is None:
+        return None
+    pointer, count, flag = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
+    lib.glassgpt_gelu.argtypes = [flag, pointer, pointer, count]
+    lib.glassgpt_gelu_backward.argtypes = [flag, pointer, pointer, pointer, count]
+    lib.glassgpt_softmax.argtypes = [flag, pointer, count, count, ctypes.c_float]
+    lib.glassgpt_softmax_backward.argtypes = [flag, pointer, pointer, count, count, ctypes.c_float]
+    lib.glassgpt_cross_entropy.argtypes = [flag, pointer, pointer, pointer, count, count, ctypes.c_float]
+    return lib
+
+
+def use_training_kernels(model: GPT) -> bool:
+    """Gives every block of a GPT on the CPU these kernels; parameters stay the same. False if there is no compiler."""
+    if library() is None:
+        return False
+    use_attention(model, attend)
+    for block in model.blocks:
+        block.mlp = FastMLP(block.mlp)
+    return True
+
+
+class FastMLP(nn.Module):
+    """The feed-forward part over the same layers, with this file's GELU."""
+
+    def __init__(self, mlp: MLP):
+        super().__init__()
+        self.up, self.down = mlp.up, mlp.down
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(gelu(self.up(x)))
+
+
+def gelu(x: Tensor) -> Tensor:
+    """``F.gelu(x, approximate="tanh")`` in float32 or bfloat16."""
+    return _Gelu.apply(x)
+
+
+class _Gelu(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        x = x.contiguous()
+        ctx.save_for_backward(x)
+        y = torch.empty_like(x)
+        _call("gelu", x, x.data_ptr(), y.data_ptr(), x.numel())
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        [x], grad = ctx.saved_tensors, grads[0].contiguous()
+        slope = torch.empty_like(x)
+        _call("gelu_backward", x, x.data_ptr(), grad.data_ptr(), slope.data_ptr(), x.numel())
+        return slope
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, visible: Tensor | None, dropout: float) -> Tensor:
+    """``model.attention.attend``; what is not training in causal order without dropout is left to that."""
+    if visible is not None or dropout > 0 or q.shape[2] < 2 or q.shape != k.shape:
+        return attention.attend(q, k, v, visible, dropout)
+    return _CausalAttention.apply(q, k, v)
+
+
+class _CausalAttention(torch.autograd.Function):
+    """Some heads at a time, so that their scores stay in the cache. The backward pass computes them a second time, as
+    FlashAttention does, and so no scores are kept. Source: Dao et al. 2022, https://arxiv.org/abs/2205.14135."""
+
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        heads = [x.flatten(0, 1) for x in (q, k, v)]  # each (B * H, T, D)
+        ctx.save_for_backward(*heads)
+        ctx.shape = q.shape
+        y = torch.empty_like(heads[0])
+        probabilities = _scratch(heads[0])
+        for q, k, v, part in zip(*(x.split(len(probabilities)) for x in (*heads, y)), strict=True):
+            torch.bmm(_softmax(q, k, probabilities), v, out=part)
+        return y.view(ctx.shape)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # pyrefly: ignore[bad-override]
+        heads = ctx.saved_tensors
+        gradients = [torch.empty_like(x) for x in heads]
+        tensors = (*heads, grads[0].flatten(0, 1), *gradients)
+        probabilities, errors = _scratch(heads[0]), _scratch(heads[0])
+        for q, k, v, dy, dq, dk, dv in zip(*(x.split(len(probabilities)) for x in tensors), strict=True):
+            p = _softmax(q, k, probabilities)
+            torch.bmm(p.mT, dy, out=dv)
+            d = torch.bmm(dy, v.mT, out=errors[: len(q)])
+            _call("softmax_backward", p, p.data_ptr(), d.data_ptr(), len(p), p.shape[-1], _scale(q))
+            torch.bmm(d, k, out=dq)
+            torch.bmm(d.mT, q, out=dk)
+        dq, dk, dv = (x.view(ctx.shape) for x in gradients)
+        return dq, dk, dv
+
+
+def _scratch(heads: Tensor) -> Tensor:
+    """Room for the scores (heads, T, T) of as many heads as go at a time."""
+    T = heads.shape[1]
+    return heads.new_empty(min(len(heads), max(1, SCRATCH // (T * T * heads.itemsize))), T, T)
+
+
+def _softmax(q: Tensor, k: Tensor, room: Tensor) -> Tensor:
+    """The causal attention (heads, T, T) of q over k, in ``room``."""
+    scores = torch.bmm(q, k.mT, out=room[: len(q)])
+    _call("softmax", scores, scores.data_ptr(), len(scores), scores.shape[-1], _scale(q))
+    return scores
+
+
+def _scale(q: Tensor) -> float:
+    return q.shape[-1] ** -0.5
+
+
+def cross_entropy_(logits: Tensor, targets: Tensor, scale: float) -> Tensor:
+    """The cross-entropy (N,) of logits (N, V), which become ``scale`` times its gradient."""
+    losses = torch.empty(len(logits), dtype=torch.float32)
+    _call("cross_entropy", logits, logits.data_ptr(), targets.data_ptr(), losses.data_ptr(), *logits.shape, scale)
+    return losses
+
+
+def _call(name: str, like: Tensor, *arguments: float) -> None:
+    lib = library()
+    assert lib is not None and like.is_contiguous()
+    getattr(lib, f"glassgpt_{name}")(like.dtype == torch.bfloat16, *arguments)

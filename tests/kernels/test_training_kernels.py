@@ -1,0 +1,143 @@
+"""GELU, causal attention and cross-entropy of the compiled library are PyTorch's, and so are their gradients."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from glassgpt.kernels import training
+from glassgpt.kernels.compiled import INSTRUCTIONS
+from glassgpt.model import attention
+from glassgpt.model.config import ModelConfig
+from glassgpt.model.gpt import GPT, initialize
+from glassgpt.training.loss import plain_cross_entropy_
+
+SETS = ["DEFAULT", "AVX2", "AVX512"]
+
+
+@pytest.fixture(params=SETS, autouse=True)
+def instructions(request, monkeypatch) -> None:
+    """Every test runs with every instruction set of this processor."""
+    best = torch.backends.cpu.get_cpu_capability()
+    if best in INSTRUCTIONS and SETS.index(request.param) > SETS.index(best):
+        pytest.skip(f"this processor has no {request.param}")
+    if best not in INSTRUCTIONS and request.param != "DEFAULT":
+        pytest.skip(f"this processor has no {request.param}")
+    lib = training.library(request.param)
+    if lib is None:
+        pytest.skip("no compiler for the kernels")
+    monkeypatch.setattr(training, "library", lambda: lib)
+
+
+def numbers(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> Tensor:
+    return (3 * torch.randn(shape, generator=torch.Generator().manual_seed(seed))).to(dtype).requires_grad_()
+
+
+def results(function, *inputs: Tensor) -> list[Tensor]:
+    """What a function returns, and the gradients of its inputs for one fixed direction."""
+    y = function(*inputs)
+    direction = numbers(*y.shape, seed=9).detach().to(y.dtype)
+    return [y, *torch.autograd.grad(y, inputs, direction)]
+
+
+def exactly(function, *inputs: Tensor) -> list[Tensor]:
+    """The same in float64."""
+    return results(function, *(x.detach().double().requires_grad_() for x in inputs))
+
+
+def error(results: list[Tensor], exact: list[Tensor]) -> float:
+    """The largest relative error of a result, by its length."""
+    return max(((ours.double() - x).norm() / x.norm()).item() for ours, x in zip(results, exact, strict=True))
+
+
+def tanh_gelu(x: Tensor) -> Tensor:
+    return F.gelu(x, approximate="tanh")
+
+
+def plain_attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return attention.attend(q, k, v, None, 0.0)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return training.attend(q, k, v, None, 0.0)
+
+
+@pytest.mark.parametrize("count", [1, 15, 1003])
+def test_gelu_in_float32(count):
+    x = numbers(count)
+    assert error(results(training.gelu, x), exactly(tanh_gelu, x)) < 1e-6
+
+
+def test_gelu_at_the_ends_of_the_numbers():
+    x = torch.tensor([-1e30, -40.0, -0.0, 40.0, 1e30, float("inf")])
+    assert training.gelu(x).tolist() == [0, 0, 0, 40.0, torch.tensor(1e30).item(), float("inf")]
+    assert training.gelu(torch.tensor([float("nan")])).isnan().all()
+
+
+@pytest.mark.parametrize("T", [2, 17, 64])
+def test_causal_attention_in_float32(T):
+    qkv = [numbers(2, 3, T, 8, seed=seed) for seed in range(3)]
+    assert error(results(attend, *qkv), exactly(plain_attend, *qkv)) < 1e-6
+
+
+def test_attention_in_parts_is_attention_at_once(monkeypatch):
+    q, k, v = (numbers(2, 3, 16, 8, seed=seed) for seed in range(3))
+    whole = results(attend, q, k, v)
+    monkeypatch.setattr(training, "SCRATCH", 4 * 16 * 16 * 4)
+    for part, expected in zip(results(attend, q, k, v), whole, strict=True):
+        torch.testing.assert_close(part, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_attention_with_a_mask_is_the_models_own():
+    q, k, v = (numbers(1, 1, 4, 8, seed=seed) for seed in range(3))
+    visible = torch.eye(4, dtype=torch.bool)
+    torch.testing.assert_close(training.attend(q, k, v, visible, 0.0), v)
+
+
+def loss_and_gradient(cross_entropy_, logits: Tensor, targets: Tensor) -> list[Tensor]:
+    gradient = logits.detach().clone()
+    return [cross_entropy_(gradient, targets, 0.25), gradient]
+
+
+@pytest.mark.parametrize(("N", "V"), [(1, 2), (5, 97), (3, 50257)])
+def test_cross_entropy_in_float32(N, V):
+    logits, targets = numbers(N, V), torch.arange(N) * 7 % V
+    exact = logits.detach().double().requires_grad_()
+    losses = F.cross_entropy(exact, targets, reduction="none")
+    expected = [losses, *torch.autograd.grad(0.25 * losses.sum(), exact)]
+    for cross_entropy_ in (training.cross_entropy_, plain_cross_entropy_):
+        for ours, exact_ in zip(loss_and_gradient(cross_entropy_, logits, targets), expected, strict=True):
+            torch.testing.assert_close(ours.double(), exact_, rtol=1e-5, atol=1e-7)
+
+
+def test_bfloat16_is_rounded_once():
+    """Each kernel computes in float32 inside, so it errs as PyTorch does."""
+    x = numbers(999, dtype=torch.bfloat16)
+    exact = exactly(tanh_gelu, x)
+    assert error(results(training.gelu, x), exact) <= 1.1 * error(results(tanh_gelu, x), exact)
+
+    logits, targets = numbers(4, 300, dtype=torch.bfloat16), torch.arange(4)
+    losses, gradient = loss_and_gradient(training.cross_entropy_, logits, targets)
+    plain_losses, plain_gradient = loss_and_gradient(plain_cross_entropy_, logits, targets)
+    torch.testing.assert_close(losses, plain_losses, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(gradient, plain_gradient, rtol=1 / 128, atol=1e-6)
+
+
+@pytest.mark.parametrize("T", [16, 128])
+def test_attention_in_bfloat16_errs_little_more_than_pytorchs(T):
+    """PyTorch keeps the scores in float32, these kernels round them once."""
+    qkv = [(numbers(2, 2, T, 64, seed=seed).detach() / 3).to(torch.bfloat16).requires_grad_() for seed in range(3)]
+    exact = exactly(plain_attend, *qkv)
+    assert error(results(attend, *qkv), exact) <= 2 * error(results(plain_attend, *qkv), exact)
+
+
+def test_a_model_keeps_its_parameters_and_its_logits():
+    config = ModelConfig(vocab_size=97, context_length=16, emb_dim=24, num_heads=3, num_layers=2)
+    model = initialize(GPT(config), seed=1)
+    tokens = torch.arange(16)[None]
+    before, names = model(tokens), list(dict(model.named_parameters()))
+    training.use_training_kernels(model)
+    assert list(dict(model.named_parameters())) == names
+    torch.testing.assert_close(model(tokens), before, rtol=1e-5, atol=1e-6)
