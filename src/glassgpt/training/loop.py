@@ -227,5 +227,6 @@ def describe_failure(run: Run, step: int, loss: float) -> str:
     shown = ", ".join(map(str, windows(run, step)))
     return (
         f"step {step + 1} is not finite and was not applied: loss {loss}, first bad gradient {bad}, windows {shown} "
-        "of the training tokens. Resume from the last checkpoint with a lower optimizer.lr, or look at the data"
+        "of the training tokens. Resume from the last checkpoint with a lower optimizer.lr, or look at the data: "
+        f"glassgpt replay RUN --step {step + 1}"
     )
