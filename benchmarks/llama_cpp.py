@@ -4,8 +4,8 @@
 
 Weights are random (speed does not depend on them), one sequence, greedy, no end of text. Decoding counts the tokens
 after the first; reading a prompt of 512 tokens counts everything up to the first. llama.cpp runs with flash attention
-on or off, whichever is faster here, and its own clock is taken. Its q4_0 files keep eight bits in the output layer, as
-its own tools leave more than four there: the fair opponent is our int4 with an int8 output layer, ``int4 + int8 head``.
+on or off, whichever is faster here, and its own clock is taken. Its q4_0 files keep eight bits in the output layer, and
+so does our int4.
 Needs the development dependencies; ``--folder`` keeps the 1.1 GB of weights for the next time.
 """
 
@@ -27,13 +27,10 @@ import glassgpt
 from glassgpt.generation.engine import Engine
 from glassgpt.generation.sampling import SamplingParams
 from glassgpt.generation.text import LanguageModel
-from glassgpt.kernels.arena import huge_pages, use_huge_pages
+from glassgpt.kernels.arena import huge_pages
 from glassgpt.model.config import ModelConfig
 from glassgpt.model.gpt import GPT, initialize
-from glassgpt.quantization.int8 import Int8
-from glassgpt.quantization.matrix import QuantizedEmbedding, QuantizedTiedHead
 from glassgpt.tokenizer.gpt2 import gpt2
-from glassgpt.weights.directory import load_model
 from glassgpt.weights.formats import open_model, write_model
 
 Answer = tuple[float, list[int] | str]  # tokens a second, and what was said
@@ -43,7 +40,6 @@ DECODING = {
     "float32": ("float32", "float32", 0.95),
     "bfloat16": ("bfloat16", "bfloat16", 1.0),
     "int8": ("int8", "q8_0", 1.3),
-    "int4 + int8 head": ("int4 + int8 head", "q4_0", 1.1),
     "int4": ("int4", "q4_0", 1.1),
 }
 READING = {"bfloat16, 512 read": ("bfloat16", "bfloat16", 1.8)}
@@ -108,13 +104,7 @@ def compare(row: str, directory: Path, args: argparse.Namespace) -> tuple[list[f
 
 
 def our_side(directory: Path, precision: str) -> Callable[[list[int], int], Answer]:
-    name, _, head = precision.partition(" + ")
-    model = glassgpt.load(directory, name).model
-    if head:
-        weight = Int8.of(load_model(directory).token_embedding.weight)
-        model.token_embedding = QuantizedEmbedding(weight)
-        model.head = QuantizedTiedHead(model.token_embedding)
-        use_huge_pages(model)
+    model = glassgpt.load(directory, precision).model
 
     def run(prompt: list[int], new: int) -> Answer:
         engine = Engine(model, num_rows=1)

@@ -29,7 +29,7 @@ def quantized(capsys, *arguments: str) -> dict:
     return json.loads(capsys.readouterr().out)
 
 
-@pytest.mark.parametrize(("storage", "share", "cost"), [("int8", 0.40, 0.01), ("int4", 0.28, 0.2)])
+@pytest.mark.parametrize(("storage", "share", "cost"), [("int8", 0.40, 0.01), ("int4", 0.30, 0.2)])
 def test_it_loads_again_and_costs_what_was_said(source, capsys, storage, share, cost):
     found = quantized(capsys, "--to", storage)
     assert found["bytes"]["after"] < share * found["bytes"]["before"]  # much of a tiny model is norms and tokenizer

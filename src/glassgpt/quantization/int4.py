@@ -11,6 +11,7 @@ from torch import Tensor
 
 from glassgpt.kernels.few_rows import MatrixFields, Storage
 from glassgpt.model.gpt import GPT
+from glassgpt.quantization.int8 import Int8
 from glassgpt.quantization.matrix import QuantizedMatrix, quantize
 
 GROUPS = (32, 64, 128)
@@ -21,14 +22,15 @@ DIVISORS = (7.0, 7.5, 8.0, 8.5, 9.0, 10.0)
 
 
 def quantize_int4(model: GPT, group: int = 32) -> None:
-    """Makes the matrices of a finished model int4, with one scale for every ``group`` inputs.
+    """Makes the matrices of all blocks int4, with one scale for every ``group`` inputs. The token embedding and the
+    output layer become int8: four bits there cost as much as in all blocks together.
 
     Raises:
         ValueError: no such group size.
     """
     if group not in GROUPS:
         raise ValueError(f"int4 has no groups of {group}: choose one of {', '.join(map(str, GROUPS))}")
-    quantize(model, lambda _, weight: Int4.of(weight, group))
+    quantize(model, lambda name, weight: Int4.of(weight, group) if name.startswith("blocks.") else Int8.of(weight))
 
 
 class Int4(QuantizedMatrix):

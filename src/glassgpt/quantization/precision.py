@@ -1,6 +1,6 @@
 """In which numbers a finished model keeps its matrices, and the kernels that compute with them: chosen once, by name.
 
-Norms, biases, positions, the cache and what passes between layers stay float32 in every precision.
+Norms, biases, positions, the cache and the residual stream stay float32 in every precision.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from glassgpt.kernels import onednn
 from glassgpt.kernels.arena import use_huge_pages
@@ -18,6 +18,7 @@ from glassgpt.kernels.few_rows import use_few_rows
 from glassgpt.model.gpt import GPT
 from glassgpt.quantization.int4 import Int4, quantize_int4
 from glassgpt.quantization.int8 import quantize_int8
+from glassgpt.quantization.matrix import matrices
 
 Precision = Literal["float32", "bfloat16", "int8", "int4"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -51,10 +52,9 @@ def store(model: GPT, precision: Precision) -> None:
 
 def precision_of(model: GPT) -> Precision:
     """In what a model keeps its matrices."""
-    weight: Tensor | nn.Module = model.token_embedding.weight
-    if isinstance(weight, nn.Module):
-        return "int4" if isinstance(weight, Int4) else "int8"
-    return "bfloat16" if weight.dtype == torch.bfloat16 else "float32"
+    if found := matrices(model).values():
+        return "int4" if any(isinstance(matrix, Int4) for matrix in found) else "int8"
+    return "bfloat16" if model.token_embedding.weight.dtype == torch.bfloat16 else "float32"
 
 
 def narrow(model: GPT) -> None:

@@ -26,7 +26,7 @@ from glassgpt.weights.hugging_face_config import QUANTIZED
 from glassgpt.weights.lazy import LazyTensors
 from glassgpt.weights.names import NANOGPT, Foreign
 from glassgpt.weights.opened import Opened, dtypes
-from glassgpt.weights.scheme import Scheme
+from glassgpt.weights.scheme import Scheme, stored
 from glassgpt.weights.staging import staged
 from glassgpt.weights.translate import blank, read_lazily, write_as
 from glassgpt.weights.untrusted import check_floats, first_problem, naming
@@ -70,10 +70,10 @@ def load_quantized(directory: Path) -> GPT:
         ValueError: a file is damaged, or tensors do not belong to the configuration; names the directory.
     """
     with naming(directory):
-        stored = Stored(directory)
-        model = skeleton(stored.config)
-        model.load_state_dict(dict(stored.plain()), strict=False, assign=True)  # the matrices follow
-        quantize(model, lambda name, _: stored.matrix(name))
+        found = Stored(directory)
+        model = skeleton(found.config)
+        model.load_state_dict(dict(found.plain()), strict=False, assign=True)  # the matrices follow
+        quantize(model, lambda name, _: found.matrix(name))
     return model.eval()
 
 
@@ -84,22 +84,21 @@ def save_quantized(model: GPT, tokenizer: Tokenizer, directory: Path) -> None:
         FileExistsError: ``directory`` exists.
         ValueError: the tokenizer has more tokens than the model.
     """
-    found = matrices(model)
-    scheme = Scheme.of(next(iter(found.values())))
     tensors: dict[str, Tensor] = dict(model.named_parameters())
-    for name, matrix in found.items():
-        tensors |= parts(name, *scheme.write(matrix))
+    for name, matrix in matrices(model).items():
+        tensors |= parts(name, *stored(matrix))
     with staged(Path(directory)) as stage:
-        fill(stage, model.config, scheme, tensors, tokenizer)
+        fill(stage, model.config, Scheme.of(model), tensors, tokenizer)
 
 
 def read(path: Path) -> Opened:
     """The model in a quantized directory, its matrices as the floating-point numbers they stand for."""
-    stored = Stored(path)
-    plain, shapes = stored.plain(), stored.shapes
-    tensors = LazyTensors(shapes, lambda name: stored.matrix(name).dense() if is_matrix(name) else plain[name])
-    kinds = {name: stored.scheme.storage if is_matrix(name) else dtype for name, dtype in dtypes(tensors).items()}
-    return Opened("quantized", stored.config, tensors, load_tokenizer(path), {"dtypes": kinds, "notes": []})
+    found = Stored(path)
+    plain, shapes = found.plain(), found.shapes
+    tensors = LazyTensors(shapes, lambda name: found.matrix(name).dense() if is_matrix(name) else plain[name])
+    integers = {name: "int4" if found.scheme.group_of(name) else "int8" for name in shapes if is_matrix(name)}
+    kinds = dtypes(tensors) | integers
+    return Opened("quantized", found.config, tensors, load_tokenizer(path), {"dtypes": kinds, "notes": []})
 
 
 def write(opened: Opened, path: Path, dtype: str | None) -> None:
@@ -113,7 +112,8 @@ def write(opened: Opened, path: Path, dtype: str | None) -> None:
     scheme = Scheme.named(dtype or "int8")
     tensors: dict[str, Tensor] = {}
     for name, tensor in opened.tensors.items():
-        tensors |= parts(name, *scheme.write(scheme.quantize(tensor))) if is_matrix(name) else {name: tensor.float()}
+        matrix = scheme.quantize(name, tensor) if is_matrix(name) else None
+        tensors |= {name: tensor.float()} if matrix is None else parts(name, *stored(matrix))
     fill(path, opened.config, scheme, tensors, opened.tokenizer)
 
 
@@ -130,7 +130,7 @@ class Stored:
         self.shapes = blank(self.config)
         wanted: dict[str, Tensor] = {}
         for name, tensor in self.shapes.items():
-            wanted |= parts(name, *scheme.blank(*tensor.shape)) if is_matrix(name) else {name: tensor}
+            wanted |= parts(name, *scheme.blank(name, *tensor.shape)) if is_matrix(name) else {name: tensor}
         self.tensors = read_lazily(TABLE, open_tensors(directory / QUANTIZED), self.config, wanted)
         for name, tensor in self.tensors.blank.items():
             if name not in self.shapes and tensor.dtype != wanted[name].dtype:
@@ -144,7 +144,7 @@ class Stored:
     def matrix(self, name: str) -> QuantizedMatrix:
         """The matrix of this name."""
         values, scales = (self.tensors[f"{name}.{part}"] for part in PARTS)
-        return self.scheme.read(values, scales, self.shapes[name].shape[1])
+        return self.scheme.read(name, values, scales, self.shapes[name].shape[1])
 
 
 def parts(name: str, values: Tensor, scales: Tensor) -> dict[str, Tensor]:

@@ -12,13 +12,14 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, model_validator
 from torch import Tensor
 
+from glassgpt.model.gpt import GPT
 from glassgpt.quantization.int4 import Int4
 from glassgpt.quantization.int8 import Int8
-from glassgpt.quantization.matrix import QuantizedMatrix
+from glassgpt.quantization.matrix import QuantizedMatrix, matrices
 
 
 class Scheme(BaseModel):
-    """The ``quantization_config`` in a config.json.
+    """The ``quantization_config`` in a config.json: what the matrices of all blocks are; the others are int8.
 
     int8: values (O, I) int8, scales (O,) float32, one for each output. int4: values (O, I/2) uint8, an even input in
     the low four bits and the next in the high ones, 8 added to each; scales (O, G) bfloat16, one for each ``group``
@@ -43,36 +44,41 @@ class Scheme(BaseModel):
         return cls(storage=cast("Any", storage), group=32 if storage == "int4" else None)
 
     @classmethod
-    def of(cls, matrix: QuantizedMatrix) -> Scheme:
-        """The scheme of a matrix in memory."""
-        if isinstance(matrix, Int4):
-            return cls(storage="int4", group=cast("Any", matrix.group))
-        return cls(storage="int8")
+    def of(cls, model: GPT) -> Scheme:
+        """The scheme of a quantized model in memory."""
+        groups = [matrix.group for matrix in matrices(model).values() if isinstance(matrix, Int4)]
+        return cls(storage="int4", group=cast("Any", groups[0])) if groups else cls(storage="int8")
 
-    def quantize(self, weight: Tensor) -> QuantizedMatrix:
+    def group_of(self, name: str) -> int | None:
+        """How many inputs of the matrix of this name share a scale; None for int8."""
+        return self.group if name.startswith("blocks.") else None
+
+    def quantize(self, name: str, weight: Tensor) -> QuantizedMatrix:
         """The matrix nearest to a plain one (O, I)."""
-        return Int8.of(weight) if self.group is None else Int4.of(weight, self.group)
+        group = self.group_of(name)
+        return Int8.of(weight) if group is None else Int4.of(weight, group)
 
-    def read(self, values: Tensor, scales: Tensor, num_inputs: int) -> QuantizedMatrix:
+    def read(self, name: str, values: Tensor, scales: Tensor, num_inputs: int) -> QuantizedMatrix:
         """The matrix that a file holds as these two tensors."""
-        if self.group is None:
+        if (group := self.group_of(name)) is None:
             return Int8.stored(values, scales)
         numbers = torch.stack([values & 15, values >> 4], dim=-1).flatten(1)[:, :num_inputs]
-        return Int4.stored(numbers.to(torch.int8) - 8, scales, self.group)
+        return Int4.stored(numbers.to(torch.int8) - 8, scales, group)
 
-    def write(self, matrix: QuantizedMatrix) -> tuple[Tensor, Tensor]:
-        """Values and scales as a file holds them."""
-        numbers, scales = matrix.plain()
-        if self.group is None:
-            return numbers, scales
-        pairs = F.pad(numbers + 8, (0, numbers.shape[1] % 2)).to(torch.uint8)
-        return pairs[:, ::2] | pairs[:, 1::2] << 4, scales
-
-    def blank(self, O: int, I: int) -> tuple[Tensor, Tensor]:
+    def blank(self, name: str, O: int, I: int) -> tuple[Tensor, Tensor]:
         """Values and scales of a matrix (O, I), without storage."""
-        if self.group is None:
+        if (group := self.group_of(name)) is None:
             values, scales = torch.empty(O, I, dtype=torch.int8, device="meta"), torch.empty(O, device="meta")
         else:
             values = torch.empty(O, -(-I // 2), dtype=torch.uint8, device="meta")
-            scales = torch.empty(O, -(-I // self.group), dtype=torch.bfloat16, device="meta")
+            scales = torch.empty(O, -(-I // group), dtype=torch.bfloat16, device="meta")
         return values, scales
+
+
+def stored(matrix: QuantizedMatrix) -> tuple[Tensor, Tensor]:
+    """Values and scales of a matrix as a file holds them."""
+    numbers, scales = matrix.plain()
+    if isinstance(matrix, Int4):
+        pairs = F.pad(numbers + 8, (0, numbers.shape[1] % 2)).to(torch.uint8)
+        numbers = pairs[:, ::2] | pairs[:, 1::2] << 4
+    return numbers, scales
