@@ -35,7 +35,7 @@ def quantize(
 
     Args:
         source: A file or directory of any format, a run, a hub id, or gpt2, gpt2-medium, gpt2-large, gpt2-xl.
-        to: The bits of a number: int8 costs next to nothing; int4, with int8 where words come in and go out, is smaller.
+        to: The bits of a number. int8 costs next to nothing; int4 (int8 where tokens come in and go out) is smaller.
         out: Where it goes; nothing may be there yet.
         text: What to measure on: files as for evaluate. By default the first 16,384 characters of the bundled
             Shakespeare.
