@@ -31,7 +31,7 @@ def test_windows_are_shown_with_their_losses(capsys):
     assert main(["replay", "runs/my", "--step", "12", "--windows", "3"]) == 0
     shown = capsys.readouterr().out
     assert "step 12 of runs/my: 4 windows of 16 tokens, epoch 0" in shown
-    assert "losses by runs/my/checkpoints/step-00000010, 1 updates before it learnt the batch" in shown
+    assert "losses by runs/my/checkpoints/step-00000010, 1 update before the batch" in shown
     assert shown.count("deviations)") == 3 and "1 more: --windows 4, or --json" in shown
     assert "document 1, from its token" in shown
 

@@ -76,10 +76,10 @@ def picture(result: dict[str, Any], shown: list[Shown]) -> None:
         out.print("no losses: no checkpoint from before it is left (checkpoint.keep_every keeps some)", soft_wrap=True)
     else:
         since = result["updates_since"]
-        age = f"{since:,} updates before it learnt the batch" if since else "just before it learnt the batch"
+        age = f"{since:,} update{'s' * (since > 1)} before the batch" if since else "just before the batch"
         out.print(f"losses by {result['checkpoint']}, {age}, without dropout", soft_wrap=True)
     if not result["data_verified"]:
-        out.print("whether these are the tokens of then cannot be told: there is no manifest or no checkpoint")
+        out.print("these may be other tokens than those of then: there is no manifest or no checkpoint", soft_wrap=True)
     for row in shown:
         loss = "" if row.loss is None else f", loss {row.loss:.4f} ({row.score:+.1f} deviations)"
         source = f"from token {row.start:,} ({row.file} {row.file_start:,})"
