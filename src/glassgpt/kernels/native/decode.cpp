@@ -17,8 +17,8 @@ void glassgpt_product(const Matrix* matrix, const float* x, int64_t R, float* y,
     }
 }
 
-// All blocks over x (B, T, C), contiguous, in place; sequence b lies in row rows[b] of the cache, which holds lengths[b]
-// tokens and gets T more.
+// All blocks over x (B, T, C), contiguous, in place; sequence b lies in row rows[b] of the cache, which holds
+// lengths[b] tokens and gets T more.
 void glassgpt_blocks(const Block* blocks, int64_t num_blocks, float* x, int64_t B, int64_t T, const Cache* cache,
                      const int64_t* rows, const int64_t* lengths, int threads) {
     const int64_t C = blocks->num_heads * blocks->head_dim;

@@ -1,5 +1,5 @@
-// Products of a few rows with a stored weight matrix. A row meets every weight once, so memory is the limit: a weight is
-// read once and used for all rows. What a row gives does not depend on the other rows. Knows no threads.
+// Products of a few rows with a stored weight matrix. A row meets every weight once, so memory is the limit: a weight
+// is read once and used for all rows. What a row gives does not depend on the other rows. Knows no threads.
 //
 // R rows, I in, O out
 #pragma once
@@ -9,8 +9,9 @@
 enum Storage : int64_t { FLOAT32, BFLOAT16, INT8, INT4 };
 
 // FLOAT32, BFLOAT16 and INT8 are (O, I); INT8 has a float32 scale for each output. INT4 is laid out in tiles of 16
-// outputs: (O/16, I/8, 16) words of eight inputs, (O/16, I/group, 16) bfloat16 scales; four bits are -8 to 7 as 0 to 15,
-// inputs 0 and 1 of a word in the lowest bits of its halves, 2 and 3 in the next. `bias` and unused pointers may be null.
+// outputs: (O/16, I/8, 16) words of eight inputs, (O/16, I/group, 16) bfloat16 scales; four bits are -8 to 7 as 0 to
+// 15, inputs 0 and 1 of a word in the lowest bits of its halves, 2 and 3 in the next. `bias` may be null, and `scales`
+// where there are none.
 struct Matrix {
     Storage storage;
     int64_t out, in, group;
@@ -22,8 +23,8 @@ struct Matrix {
 };
 
 constexpr int64_t TILE = 16;
-constexpr int64_t LINE = 64;     // bytes that memory gives at once
-constexpr int64_t AHEAD = 8192;  // bytes that are fetched before they are needed
+constexpr int64_t LINE = 64;               // bytes that memory gives at once
+constexpr int64_t AHEAD = 8192;            // bytes that are fetched before they are needed
 constexpr int MOST = LANES == 16 ? 6 : 4;  // rows that a weight meets at once: as the registers allow
 
 // Asks for `bytes` of memory from `at` on, ahead of their use. Several outputs are read at once, but the weights of all
@@ -66,10 +67,14 @@ void int8_dots(const Matrix& m, const Rounded& x, const Rows& y, int64_t row, in
     Floats totals[O][R] = {};
     for (int64_t block = 0; block < m.in; block += BLOCK) {
         Ints parts[O][R] = {};
-        sweep<O>(m, w, block, std::min(block + BLOCK, m.in), 2 * LANES, [&](const int8_t* from, int64_t distance, int64_t i) {
+        const int64_t end = std::min(block + BLOCK, m.in);
+        sweep<O>(m, w, block, end, 2 * LANES, [&](const int8_t* from, int64_t distance, int64_t i) {
             for (int j = 0; j < O; j++) {
                 const Shorts weight = load(from + j * distance);
-                for (int r = 0; r < R; r++) parts[j][r] = add_products(parts[j][r], weight, read<Shorts>(x.row(row + r) + i));
+                for (int r = 0; r < R; r++) {
+                    const Shorts input = read<Shorts>(x.row(row + r) + i);
+                    parts[j][r] = add_products(parts[j][r], weight, input);
+                }
             }
         });
         for (int j = 0; j < O; j++)
@@ -127,7 +132,8 @@ void int4_tiles(const Matrix& m, const Rounded& x, const Rows& y, int64_t row, i
 
 // The outputs from `o` to `end` of R rows, from `row` on; `o` is the first of a tile.
 template <int R>
-void some_rows(const Matrix& m, const Rows& x, const Rounded& rounded, const Rows& y, int64_t row, int64_t o, int64_t end) {
+void some_rows(const Matrix& m, const Rows& x, const Rounded& rounded, const Rows& y, int64_t row, int64_t o,
+               int64_t end) {
     constexpr int FEW = R > 2 ? 2 : 4;  // outputs at a time, whose totals stay in registers
     switch (m.storage) {
         case FLOAT32:

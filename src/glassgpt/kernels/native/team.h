@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <thread>
 
-// A phase ends when all its items are done, not when all threads have come: one that the system put aside delays nobody,
-// and finds the next unfinished phase when it is back.
+// A phase ends when all its items are done, not when all threads have come: one that the system put aside delays
+// nobody, and finds the next unfinished phase when it is back.
 struct alignas(64) Phase {
     std::atomic<int64_t> next{0}, done{0};
 
