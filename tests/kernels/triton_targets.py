@@ -19,7 +19,6 @@ from glassgpt.model.config import ModelConfig
 from glassgpt.model.static_cache import StaticCache
 
 TYPES = {torch.bfloat16: "*bf16", torch.float32: "*fp32", torch.int64: "*i64", torch.float64: "*fp64"}
-SHAPES = [(768, 2304), (768, 768), (768, 3072), (3072, 768)]
 compiled: set[str] = set()
 
 
@@ -39,24 +38,36 @@ def compile_only(self: Any, *args: Any, grid: Any, warmup: bool, **options: Any)
     compiled.add(self.__name__)
 
 
-def launch_all() -> None:
-    q, k, v = (torch.zeros(2, 3, T, 64, dtype=torch.bfloat16) for T in (1, 256, 256))
+def launch_attention(dtype: torch.dtype, head_dim: int, num_parts: int) -> None:
+    q, k, v = (torch.zeros(2, 3, T, head_dim, dtype=dtype) for T in (1, 256, 256))
     rows, slots = torch.zeros(2, dtype=torch.int64), torch.zeros(2, 1, dtype=torch.int64)
-    decode_attention.attend_live(q, k, v, rows, slots, 4)
+    decode_attention.attend_live(q, k, v, rows, slots, num_parts)
     decode_attention.store(k, v, q, q, rows, slots)
 
-    cache = StaticCache(Cache(ModelConfig(num_layers=1), 2, 64, dtype=torch.bfloat16), 2, decode_attention.LiveLayer)
+
+def launch_layer(dtype: torch.dtype, C: int, num_heads: int, num_parts: int) -> None:
+    config = ModelConfig(num_layers=1, emb_dim=C, num_heads=num_heads)
+    cache = StaticCache(Cache(config, 2, 64, dtype=dtype), 2, decode_attention.LiveLayer)
+    layer = cache.layers[0]
     cache.begin(1)
-    x, norm = torch.zeros(2, 768), nn.LayerNorm(768, dtype=torch.bfloat16)
-    qkv, out, up, down = (nn.Linear(*shape, dtype=torch.bfloat16) for shape in SHAPES)
-    q = few_rows_gpu.norm_qkv(x, norm, qkv, cache.layers[0], 64)
-    parts = decode_attention.attend_parts(q, cache.layers[0].k, cache.layers[0].v, cache.rows, cache.slots, 8)
+    x, norm = torch.zeros(2, C), nn.LayerNorm(C, dtype=dtype)
+    qkv, out, up, down = (nn.Linear(n * C, m * C, dtype=dtype) for n, m in [(1, 3), (1, 1), (1, 4), (4, 1)])
+    q = few_rows_gpu.norm_qkv(x, norm, qkv, layer, config.head_dim)
+    parts = decode_attention.attend_parts(q, layer.k, layer.v, cache.rows, cache.slots, num_parts)
     few_rows_gpu.add_linear_of_parts(x, parts, out)
     few_rows_gpu.norm_linear(x, norm, up.weight, up.bias, gelu=True)
-    few_rows_gpu.norm_linear(x, norm, qkv.weight, None)
-    few_rows_gpu.add_linear(x, torch.zeros(2, 3072), down)
+    few_rows_gpu.norm_linear(x, norm, torch.zeros(50257, C, dtype=dtype), None)
+    few_rows_gpu.add_linear(x, torch.zeros(2, 4 * C), down)
 
-    cross_entropy.cross_entropy_(torch.zeros(2, 50304, dtype=torch.bfloat16), slots[:, 0], 1.0, 50257)
+
+def launch_all() -> None:
+    launch_attention(torch.bfloat16, 64, 4)
+    launch_attention(torch.float32, 80, 1)
+    launch_layer(torch.bfloat16, 768, 12, 8)
+    launch_layer(torch.bfloat16, 1600, 25, 1)
+    cross_entropy.cross_entropy_(
+        torch.zeros(2, 50304, dtype=torch.bfloat16), torch.zeros(2, dtype=torch.int64), 1.0, 50257
+    )
 
 
 if __name__ == "__main__":

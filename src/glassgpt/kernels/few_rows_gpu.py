@@ -17,15 +17,17 @@ from glassgpt.kernels.decode_attention import LiveLayer
 
 CHUNK = 1024  # inputs that a program reads at once
 MERGE_CHUNK = 256  # fewer, where each is first merged from parts
+MANY_OUTPUTS = 16384  # as those of an output layer: a program takes more of them, as each normalises its input anew
 
 
 def norm_linear(x: Tensor, norm: nn.LayerNorm, weight: Tensor, bias: Tensor | None, gelu: bool = False) -> Tensor:
     """``gelu(linear(norm(x)))`` of x (B, C), both float32; without ``gelu`` the product itself."""
     (B, C), N = x.shape, len(weight)
     y = torch.empty(B, N, device=x.device)
-    rows, width, chunk = 4, triton.next_power_of_2(C), min(CHUNK, triton.next_power_of_2(C))
+    width, chunk = triton.next_power_of_2(C), min(CHUNK, triton.next_power_of_2(C))
+    rows, num_warps = (16, 8) if N > MANY_OUTPUTS else (4, 4)
     norm_linear_kernel[(triton.cdiv(N, rows), B)](
-        x, norm.weight, norm.bias, norm.eps, weight, bias, y, N, C, rows, width, chunk, gelu, num_warps=4
+        x, norm.weight, norm.bias, norm.eps, weight, bias, y, N, C, rows, width, chunk, gelu, num_warps=num_warps
     )
     return y
 
