@@ -127,6 +127,16 @@ class TestMemory:
         assert (one["gradients"], two["gradients"]) == (0, 4 * config.num_parameters)
         assert one["activations"] == two["activations"] == 1024 * activation_bytes(config, "float32")
 
+    def test_a_fused_loss_keeps_a_chunk_of_logits_and_the_gradients_of_the_head(self):
+        V, d, tokens = 50257, 768, 8 * 1024
+        plain, whole, chunks = (
+            training_memory(ModelConfig(), "bfloat16", 8, 1024, fused_logits=fused)["logits"]
+            for fused in (None, 2**40, 2**27)
+        )
+        assert plain == 12 * V * tokens
+        assert whole == 2 * (V * tokens + d * tokens + V * d)
+        assert chunks == 2**27 + 2 * (d * tokens + 2 * V * d)
+
     def test_short_windows_are_fullest_when_all_gradients_are_there(self):
         assert training_memory(ModelConfig(), "float32", 1, 64)["activations"] == 0
 

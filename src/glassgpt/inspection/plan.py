@@ -63,8 +63,10 @@ def training_memory(
     context: int,
     micro_steps: int = 2,
     optimizer: Literal["adamw", "muon"] = "adamw",
+    fused_logits: int | None = None,
 ) -> dict[str, int]:
-    """Bytes at the fullest moment of a step over ``micro_steps`` micro-batches of ``batch`` windows.
+    """Bytes at the fullest moment of a step over ``micro_steps`` micro-batches of ``batch`` windows, with the plain
+    loss, or with the fused one, of which no more than ``fused_logits`` bytes of logits exist at once.
 
     That is one of three: when the last backward pass begins, with all activations; when it ends, with all gradients;
     when Muon orthogonalises the matrices of one kind. Activations go while gradients come, so nothing between is
@@ -79,7 +81,10 @@ def training_memory(
     # A tied embedding gets two gradients of its size, which are there beside their sum.
     twice = 2 * config.vocab_size * config.emb_dim * WIDTH[dtype] if config.tied_head else 0
     begin = {"gradients": summed, "activations": tokens * activation_bytes(config, dtype)}
-    begin |= {"logits": tokens * logit_bytes(config)}
+    if fused_logits is None:
+        begin["logits"] = tokens * logit_bytes(config)
+    else:
+        begin["logits"] = fused_loss_bytes(config, dtype, tokens, fused_logits)
     end = {"gradients": N * recipe.gradients + twice, "activations": 0, "logits": 0}
     moments = [begin, end]
     if optimizer == "muon":  # of the largest kind three copies, each a third of all, and three squares
@@ -102,6 +107,14 @@ def logit_bytes(config: ModelConfig) -> int:
     """Bytes of a token's logits while the loss is differentiated, in float32 whatever computes them: log-probabilities,
     the gradient with respect to them, and the gradient with respect to the logits."""
     return 3 * 4 * config.vocab_size
+
+
+def fused_loss_bytes(config: ModelConfig, dtype: Dtype, tokens: int, at_once: int) -> int:
+    """Bytes of a loss whose gradients are made in the forward pass, some logits at a time, in ``dtype``: these logits,
+    and the gradients of the head and of what it reads; of the head's two, while one chunk is added to the others."""
+    V, d, width = config.vocab_size, config.emb_dim, WIDTH[dtype]
+    logits = tokens * V * width
+    return min(logits, at_once) + tokens * d * width + (1 if logits <= at_once else 2) * V * d * width
 
 
 def generation_memory(config: ModelConfig, dtype: Dtype, batch: int, context: int) -> dict[str, int]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+import torch
+
 from glassgpt.inspection.plan import training_memory
+from glassgpt.model.config import ModelConfig
 from glassgpt.training.calibration import Pace, calibrate, warm_up
 from glassgpt.training.config import RunConfig
-from glassgpt.training.run import find_device
+from glassgpt.training.run import LOGIT_BYTES, LOGIT_ROWS, find_device, has_fused_loss
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,9 @@ def predict(config: RunConfig, vocab_size: int) -> Prediction:
     context, micro_steps = shape.context_length, config.batch_size // config.rows
     resident = warm_up(config)
     pace = calibrate(config, vocab_size)
-    parts = training_memory(shape, config.precision, config.rows, context, micro_steps, config.optimizer.name)
+    parts = training_memory(
+        shape, config.precision, config.rows, context, micro_steps, config.optimizer.name, logits_at_once(shape, device)
+    )
     return Prediction(
         device=str(device),
         num_layers=shape.num_layers,
@@ -68,3 +73,10 @@ def predict(config: RunConfig, vocab_size: int) -> Prediction:
         training=sum(parts.values()),
         calibration_seconds=time.perf_counter() - start,
     )
+
+
+def logits_at_once(shape: ModelConfig, device: torch.device) -> int | None:
+    """The most bytes of logits that exist at once in a run on one device; None if all of them do."""
+    if not has_fused_loss(device):
+        return None
+    return LOGIT_BYTES if device.type == "cpu" else LOGIT_ROWS * shape.vocab_size * 2

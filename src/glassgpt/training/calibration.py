@@ -26,7 +26,7 @@ from glassgpt.training.loss import NextTokenLoss
 from glassgpt.training.memory import resident_memory
 from glassgpt.training.optimizer import Optimizer
 from glassgpt.training.precision import WorkingCopy
-from glassgpt.training.run import find_device, make_fast
+from glassgpt.training.run import VOCAB_MULTIPLE, find_device, fused_loss, has_fused_loss, make_fast
 
 PATIENCE = 0.2  # seconds after which a measurement is not repeated
 WORK = 3e10  # FLOPs of one measurement, about: enough for full speed, a fraction of a second on any machine
@@ -99,9 +99,14 @@ class Part:
         if not has_block:
             self.model.blocks = nn.ModuleList()
         initialize(self.model.to_empty(device=self.device), seed=0)
-        self.working = WorkingCopy(self.model, getattr(torch, config.precision))
+        is_fused = has_fused_loss(self.device)
+        self.working = WorkingCopy(
+            self.model,
+            getattr(torch, config.precision),
+            VOCAB_MULTIPLE if is_fused and self.device.type == "cuda" else 1,
+        )
         make_fast(self.working.model, config, self.device)
-        self.objective = NextTokenLoss(self.working.model)
+        self.objective = fused_loss(self.working.model) if is_fused else NextTokenLoss(self.working.model)
         self.optimizer = Optimizer(self.model, config.optimizer)
 
     def micro_step(self, rows: int, length: int) -> float:
