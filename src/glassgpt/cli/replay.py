@@ -37,8 +37,9 @@ def replay(run: Path, /, *, step: Count, windows: Count = 4, json: bool = False)
         from glassgpt.weights.directory import load_model
 
         opened = reopen(run)
-        before, latest = newest(run / "checkpoints", until=step - 1), newest(run / "checkpoints")
-        check(opened, before or latest)
+        before = newest(run / "checkpoints", until=step - 1)
+        witness = before or newest(run / "checkpoints")
+        check(opened, witness)
         shown = rebuild(opened, step)
         if before is not None:
             shown = measure(opened, shown, load_model(before.path))
@@ -52,7 +53,7 @@ def replay(run: Path, /, *, step: Count, windows: Count = 4, json: bool = False)
         "recorded_loss": recorded,
         "checkpoint": None if before is None else str(before.path),
         "updates_since": None if before is None else step - 1 - before.step,
-        "data_verified": opened.train.manifest is not None and latest is not None,
+        "data_verified": opened.train.manifest is not None and witness is not None,
         "windows": [asdict(row) for row in shown],
     }
     if json:
