@@ -71,6 +71,7 @@ def test_the_command_line_knows_every_precision():
     [
         (["--text", "absent.txt"], 1, "absent.txt: no such file or directory"),
         (["--text", "held-out.txt", "--stride", "33"], 1, "the stride is 33, expected 1 to the context of 32 tokens"),
+        (["--text", "held-out.txt", "--device", "tpu"], 1, "device 'tpu' is not available here: choose cpu"),
         ([], 2, "--text"),
     ],
 )

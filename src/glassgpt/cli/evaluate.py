@@ -22,6 +22,7 @@ def evaluate(
     text: Annotated[tuple[Path, ...], Parameter(required=True)],
     stride: int | None = None,
     precision: Precision | None = None,
+    device: str = "cpu",
     json: bool = False,
 ) -> None:
     """Measure how well a model predicts a text: loss, perplexity, bits per byte.
@@ -38,13 +39,14 @@ def evaluate(
             may be given several times.
         stride: How many tokens windows are apart, at most the context; half of it by default.
         precision: The numbers that matrices are kept in; by default those of a quantized directory, else float32.
+        device: cpu, or an accelerator such as cuda.
         json: Print the figures as JSON.
     """
     texts = documents(text)
     with console(stderr=True).status(f"loading {source}"):
         from glassgpt.generation.text import LanguageModel
 
-        gpt = LanguageModel.load(source, precision)
+        gpt = LanguageModel.load(source, precision, device)
     found = figures(measure(gpt, texts, stride, f"evaluating {source}"))
     found = {"source": source, "text": list(map(str, text)), "precision": gpt.precision, **found}
     if json:
