@@ -115,16 +115,14 @@ class Engine:
 
     def _read(self, batch: list[Read]) -> Iterator[tuple[Sequence, Tensor]]:
         """Lets the model read the next tokens of some sequences; yields each with its last hidden state, (C,)."""
-        T = max(read.count for read in batch)
-        cache, sequences = self.cache, [read.sequence for read in batch]
-        pieces = [s.tokens[s.start + s.cached :][: read.count] for s, read in zip(sequences, batch, strict=True)]
-        cache.select([sequence.row for sequence in sequences if sequence.row is not None])
-        cache.rewind([sequence.cached for sequence in sequences])
+        cache, T = self.cache, max(read.count for read in batch)
+        cache.select([read.row for read in batch])
+        cache.rewind([read.sequence.cached for read in batch])
         # Padded on the right: no token sees the padding, and the next pass over the row overwrites it.
-        padded = torch.tensor([piece + [0] * (T - len(piece)) for piece in pieces], device=cache.device)
-        hidden = self.model.hidden(padded, cache)  # (B, T, C)
-        for row, (sequence, piece) in enumerate(zip(sequences, pieces, strict=True)):
-            yield sequence, hidden[row, len(piece) - 1]
+        padded = torch.tensor([read.sequence.unread(read.count) + [0] * (T - read.count) for read in batch])
+        hidden = self.model.hidden(padded.to(cache.device), cache)  # (B, T, C)
+        for row, read in enumerate(batch):
+            yield read.sequence, hidden[row, read.count - 1]
 
 
 def batches(reads: list[Read], capacity: int) -> Iterator[list[Read]]:

@@ -6,7 +6,7 @@ hold what they held: a prompt that begins with the same tokens copies them inste
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from glassgpt.generation.sequence import Sequence
 
@@ -28,9 +28,10 @@ class Copy:
 
 @dataclass(frozen=True)
 class Read:
-    """The model is to read the next ``count`` tokens of a sequence."""
+    """The model is to read the next ``count`` tokens of a sequence into its row."""
 
     sequence: Sequence
+    row: int
     count: int
 
 
@@ -115,14 +116,16 @@ class Scheduler:
     def plan(self) -> list[Read]:
         """What the running sequences read in the next step; the oldest prompts go first."""
         self._clock += 1
+        reads, prompts = [], []
         for row in self.rows:
             if row.sequence is not None:
                 row.last_used = self._clock
-        reads = [Read(sequence, 1) for sequence in self.running if sequence.num_unread == 1]
+                whole = Read(row.sequence, row.index, row.sequence.num_unread)
+                (reads if whole.count == 1 else prompts).append(whole)
         room = self.max_step_tokens - len(reads)
-        for sequence in sorted((s for s in self.running if s.num_unread > 1), key=lambda s: s.id):
-            if count := min(sequence.num_unread, room):
-                reads.append(Read(sequence, count))
+        for whole in sorted(prompts, key=lambda read: read.sequence.id):
+            if count := min(whole.count, room):
+                reads.append(replace(whole, count=count))
                 room -= count
         return reads
 

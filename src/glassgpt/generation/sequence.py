@@ -54,6 +54,10 @@ class Sequence:
     def num_unread(self) -> int:
         return len(self.tokens) - self.start - self.cached
 
+    def unread(self, count: int) -> list[int]:
+        """The next ``count`` tokens that the model has not read."""
+        return self.tokens[self.start + self.cached :][:count]
+
     def add(self, id: int) -> None:
         """Appends a token, which may finish the sequence or push the oldest ones out of the window."""
         self.tokens.append(id)
