@@ -1,4 +1,4 @@
-"""The loss curves of runs: ``metrics.jsonl`` in, lines out. How they look: svg.py, braille.py, figure.py."""
+"""The loss curves of runs: ``metrics.jsonl`` in, lines out. How they look: svg.py, braille.py."""
 
 from __future__ import annotations
 
