@@ -23,7 +23,7 @@ DIVISORS = (7.0, 7.5, 8.0, 8.5, 9.0, 10.0)
 
 def quantize_int4(model: GPT, group: int = 32) -> None:
     """Makes the matrices of all blocks int4, with one scale for every ``group`` inputs. The token embedding and the
-    output layer become int8: four bits there cost as much as in all blocks together.
+    output layer, where four bits cost the most, become int8.
 
     Raises:
         ValueError: no such group size.

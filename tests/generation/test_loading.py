@@ -1,0 +1,50 @@
+"""A model loads in the precision that was asked for, or is refused; what is saved loads as it was."""
+
+import pytest
+import torch
+
+import glassgpt
+from glassgpt.generation.text import LanguageModel
+from glassgpt.quantization.precision import PRECISIONS
+
+TEXT = "Once upon a time there was a model that had read very little."
+
+
+@pytest.fixture
+def directory(model, bytes_tokenizer, tmp_path):
+    LanguageModel(model, bytes_tokenizer).save(tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_model_in_any_precision_is_saved_and_loaded_as_it_was(directory, tmp_path, precision):
+    gpt = glassgpt.load(directory, precision)
+    assert gpt.precision == precision
+    gpt.save(tmp_path / "again")
+    again = glassgpt.load(tmp_path / "again", "bfloat16" if precision == "bfloat16" else None)
+    assert again.precision == precision
+    assert again.logprobs([TEXT]) == gpt.logprobs([TEXT])
+    assert again.generate("Once", seed=1, max_new_tokens=10) == gpt.generate("Once", seed=1, max_new_tokens=10)
+
+
+def test_the_default_is_float32_or_what_is_stored(directory, tmp_path):
+    assert glassgpt.load(directory).precision == "float32"
+    glassgpt.load(directory, "int4").save(tmp_path / "small")
+    assert glassgpt.load(tmp_path / "small").precision == "int4"
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "int8", "int4"])
+@torch.inference_mode()
+def test_the_cache_and_the_activations_stay_float32(directory, precision):
+    gpt = glassgpt.load(directory, precision)
+    assert gpt.model.hidden(torch.tensor([[1, 2, 3]])).dtype == torch.float32
+    assert gpt.model(torch.tensor([[1, 2, 3] * 10])).dtype == torch.float32
+    assert gpt.writer(num_rows=1).engine.cache.layers[0].k.dtype == torch.float32
+
+
+def test_what_cannot_be_had_is_refused(directory, tmp_path):
+    glassgpt.load(directory, "int8").save(tmp_path / "small")
+    with pytest.raises(ValueError, match="small is stored as int8, int4 was asked for: quantize the original"):
+        glassgpt.load(tmp_path / "small", "int4")
+    with pytest.raises(ValueError, match="there is no precision 'int3': choose one of float32, bfloat16, int8, int4"):
+        glassgpt.load(directory, "int3")
