@@ -8,6 +8,7 @@ import json
 import pickle
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -22,13 +23,17 @@ NUMBERS = [0, 1, 2, 3, 4, 7, 8, 63, 64, 127, 128, 255, 256, 4096, 65535, 65536, 
 TEXTS = ["", ".", "..", "../x", "/etc/passwd", "a\0b", "model/wte", "F32", "I64", "\ud7ff", "é", "9" * 30, "x" * 300]
 
 
+BROKEN = (ValueError, LookupError, struct.error, RecursionError, NotImplementedError, EOFError, zipfile.BadZipFile,
+          zlib.error)  # fmt: skip
+
+
 def mutated(random: Random, content: bytes, name: str, folder: Path) -> bytes:
     """``content`` of the file ``name``, changed; ``folder`` is a place for a temporary file."""
     changes = [_bytes, *_MEANING.get(Path(name).suffix, [])]
     for _ in range(random.choice([1, 1, 1, 2, 4])):
         try:
             content = random.choice(changes)(random, content, folder)
-        except (ValueError, LookupError, struct.error, RecursionError, NotImplementedError, zipfile.BadZipFile):
+        except BROKEN:
             content = _bytes(random, content, folder)  # an earlier change broke the structure
     return content
 
