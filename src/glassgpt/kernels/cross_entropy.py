@@ -41,7 +41,7 @@ def cross_entropy_kernel(
     total = tl.zeros([BLOCK], dtype=tl.float32)
     for start in range(0, V, BLOCK):
         k = start + tl.arange(0, BLOCK)
-        x = tl.load(row + k, mask=k < V, other=-float("inf")).to(tl.float32)
+        x = read(row, k, V, WIDTH)
         higher = tl.maximum(peak, x)
         total = total * tl.exp(peak - higher) + tl.exp(x - higher)
         peak = higher
@@ -50,6 +50,13 @@ def cross_entropy_kernel(
     tl.store(losses + n, log_norm - right)
     for start in range(0, WIDTH, BLOCK):
         k = start + tl.arange(0, BLOCK)
-        x = tl.load(row + k, mask=k < V, other=-float("inf")).to(tl.float32)
+        x = read(row, k, V, WIDTH)
         error = tl.exp(x - log_norm) - tl.where(k == target, 1.0, 0.0)
         tl.store(row + k, (error * scale).to(logits.dtype.element_ty), mask=k < WIDTH)
+
+
+@triton.jit
+def read(row, k, V: tl.constexpr, WIDTH: tl.constexpr):
+    """Logits k in float32, those of the padding -inf: read as well, as a width of many factors lets loads be wide."""
+    x = tl.load(row + k, mask=k < WIDTH, other=0.0).to(tl.float32)
+    return tl.where(k < V, x, -float("inf"))
