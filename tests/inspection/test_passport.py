@@ -79,7 +79,7 @@ def test_info_prints_a_line_for_each_thing(source, capsys, monkeypatch):
     assert main(["info", str(source)]) == 0
     out = capsys.readouterr().out
     assert "3 layers, 48 wide, 3 heads, 32 tokens of context" in out
-    assert "opens with  glassgpt generate, glassgpt convert, glassgpt compare, glassgpt info" in out
+    assert "opens with  glassgpt generate, glassgpt evaluate, glassgpt convert, glassgpt compare, glassgpt info" in out
     assert main(["info", str(source / "config.json")]) == 1
     assert "which no format here is" in capsys.readouterr().err
 

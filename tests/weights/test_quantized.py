@@ -111,6 +111,10 @@ def test_a_file_that_does_not_fit_its_description_is_refused(directory):
     path.write_bytes(b"".join(chunks({**tensors, name: tensors[name][:, :7].contiguous()})))
     with pytest.raises(ValueError, match=r"misshapen: transformer\.wte\.weight\.values is \(257, 7\)"):
         open_model(directory)
+    norm = "transformer.ln_f.weight"
+    path.write_bytes(b"".join(chunks({**tensors, norm: tensors[norm].to(torch.int8)})))
+    with pytest.raises(ValueError, match=r"final_norm\.weight is stored as int8: expected floating point"):
+        load_quantized(directory)
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ValueError, match="is not a whole safetensors file"):
         load_quantized(directory)

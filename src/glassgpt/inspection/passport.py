@@ -76,4 +76,4 @@ def _conversion(certificate: Path) -> dict[str, Any]:
 def commands(form: str, has_tokenizer: bool) -> list[str]:
     """The commands that open a model of this format."""
     can_generate = form in ("hf", "quantized") and has_tokenizer
-    return [*(["generate"] if can_generate else []), "convert", "compare", "info"]
+    return [*(["generate", "evaluate"] if can_generate else []), "convert", "compare", "info"]

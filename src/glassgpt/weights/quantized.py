@@ -72,7 +72,7 @@ def load_quantized(directory: Path) -> GPT:
     with naming(directory):
         found = Stored(directory)
         model = skeleton(found.config)
-        model.load_state_dict(dict(found.plain()), strict=False, assign=True)  # the matrices follow
+        model.load_state_dict(dict(found.plain), strict=False, assign=True)  # the matrices follow
         quantize(model, lambda name, _: found.matrix(name))
     return model.eval()
 
@@ -94,7 +94,7 @@ def save_quantized(model: GPT, tokenizer: Tokenizer, directory: Path) -> None:
 def read(path: Path) -> Opened:
     """The model in a quantized directory, its matrices as the floating-point numbers they stand for."""
     found = Stored(path)
-    plain, shapes = found.plain(), found.shapes
+    plain, shapes = found.plain, found.shapes
     tensors = LazyTensors(shapes, lambda name: found.matrix(name).dense() if is_matrix(name) else plain[name])
     integers = {name: "int4" if found.scheme.group_of(name) else "int8" for name in shapes if is_matrix(name)}
     kinds = dtypes(tensors) | integers
@@ -135,11 +135,9 @@ class Stored:
         for name, tensor in self.tensors.blank.items():
             if name not in self.shapes and tensor.dtype != wanted[name].dtype:
                 raise ValueError(f"{name} is stored as {tensor.dtype}, {scheme.storage} has {wanted[name].dtype}")
-        check_floats(self.plain())
-
-    def plain(self) -> LazyTensors:
-        """The tensors that are no matrices."""
-        return self.tensors.only(name for name in self.shapes if not is_matrix(name)).to(torch.float32)
+        plain = self.tensors.only(name for name in self.shapes if not is_matrix(name))
+        check_floats(plain)
+        self.plain = plain.to(torch.float32)  # what is no matrix
 
     def matrix(self, name: str) -> QuantizedMatrix:
         """The matrix of this name."""
