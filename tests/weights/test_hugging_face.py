@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file
 
 from glassgpt.model.gpt import GPT
 from glassgpt.weights.directory import load_model, load_tokenizer, save_model
@@ -42,6 +43,30 @@ def test_logits_are_equal_in_both_directions(tiny, bytes_tokenizer, tmp_path, ti
     assert back.config == model.config
     with torch.no_grad():
         assert torch.equal(back(TOKENS), model(TOKENS))
+
+
+@pytest.mark.parametrize("is_pickled", [False, True], ids=["safetensors", "pytorch_model.bin"])
+@pytest.mark.parametrize("tied_head", [True, False])
+def test_shards_are_read(tiny, bytes_tokenizer, tmp_path, tied_head, is_pickled):
+    """As transformers writes them, and as it wrote them before safetensors: the same index, files of torch.save."""
+    model = build(tiny, tied_head)
+    save_model(model, bytes_tokenizer, tmp_path / "ours")
+    theirs = transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "ours")
+    theirs.save_pretrained(tmp_path / "theirs", max_shard_size="100KB")
+    index = tmp_path / "theirs" / "model.safetensors.index.json"
+    weight_map = json.loads(index.read_text())["weight_map"]
+    assert len(set(weight_map.values())) > 2
+    if is_pickled:
+        for file in set(weight_map.values()):
+            torch.save(load_file(tmp_path / "theirs" / file), tmp_path / "theirs" / f"{file}.bin")
+            (tmp_path / "theirs" / file).unlink()
+        weight_map = {name: f"{file}.bin" for name, file in weight_map.items()}
+        index.with_name("pytorch_model.bin.index.json").write_text(
+            json.dumps({"metadata": {}, "weight_map": weight_map})
+        )
+        index.unlink()
+    back = load_model(tmp_path / "theirs")
+    assert all(torch.equal(tensor, back.state_dict()[name]) for name, tensor in model.state_dict().items())
 
 
 def test_the_hub_form_without_prefix_and_with_masks_is_read(tiny):
