@@ -10,6 +10,7 @@ pytest.importorskip("triton", reason="triton is not installed")
 from glassgpt.generation.steps import PlainReader
 from glassgpt.kernels.decode_attention import attend_live, attend_parts
 from glassgpt.kernels.few_rows_gpu import add_linear, add_linear_of_parts, norm_linear
+from glassgpt.kernels.likeliest import likeliest
 from glassgpt.kernels.readers import FusedReader, LiveReader
 from glassgpt.model.cache import Cache
 from glassgpt.model.config import ModelConfig
@@ -55,6 +56,14 @@ def test_products_equal_the_modules(C, N, dtype):
     sum = before.clone()
     add_linear(sum, x, layer)
     torch.testing.assert_close(sum, before + F.linear(x, weight, bias), **CLOSE)
+
+
+def test_the_likeliest_token_is_pytorchs():
+    logits = 3 * random(3, 5000)
+    logits[1, [17, 4000]] = 50.0  # of equals the first
+    ids, logprobs = likeliest(logits)
+    assert ids.tolist() == logits.argmax(-1).tolist()
+    torch.testing.assert_close(logprobs, logits.log_softmax(-1).amax(-1), **CLOSE)
 
 
 @pytest.mark.parametrize(("num_heads", "head_dim"), [(2, 16), (3, 10)])

@@ -13,7 +13,7 @@ from triton import compile, runtime
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from glassgpt.kernels import cross_entropy, decode_attention, few_rows_gpu
+from glassgpt.kernels import cross_entropy, decode_attention, few_rows_gpu, likeliest
 from glassgpt.model.cache import Cache
 from glassgpt.model.config import ModelConfig
 from glassgpt.model.static_cache import StaticCache
@@ -65,6 +65,7 @@ def launch_all() -> None:
     launch_attention(torch.float32, 80, 1)
     launch_layer(torch.bfloat16, 768, 12, 8)
     launch_layer(torch.bfloat16, 1600, 25, 1)
+    likeliest.likeliest(torch.zeros(2, 50257))
     cross_entropy.cross_entropy_(
         torch.zeros(2, 50304, dtype=torch.bfloat16), torch.zeros(2, dtype=torch.int64), 1.0, 50257
     )

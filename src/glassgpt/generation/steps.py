@@ -36,6 +36,10 @@ class Reader(Protocol):
         """Logits (B, V) after ``tokens`` (B, 1)."""
         ...
 
+    def likeliest(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """The likeliest ids (B,) by logits (B, V) in float32, and their log-probabilities (B,)."""
+        ...
+
 
 class PlainReader:
     """The model as it is."""
@@ -47,6 +51,11 @@ class PlainReader:
 
     def __call__(self, tokens: Tensor, cache: StaticCache) -> Tensor:
         return self.model.unembed(self.model.hidden(tokens, cast(Cache, cache))[:, -1])
+
+    def likeliest(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """The likeliest ids (B,) by logits (B, V) in float32, and their log-probabilities (B,)."""
+        ids = logits.argmax(-1)
+        return ids, logprobs_of(logits, ids)
 
 
 class Steps:
@@ -116,10 +125,18 @@ class Launch:
     def compute(self) -> None:
         for step in range(self.num_steps):
             logits = self.reader(self.tokens, self.cache).float()  # (B, V)
-            chosen = sample(logits, self.draws[step], (), self.params)[:, None]  # (B, 1)
-            self.tokens.copy_(chosen)
-            self.ids[step] = chosen[:, 0]
-            self.logprobs[step] = (logits.gather(1, chosen) - logits.logsumexp(1, keepdim=True))[:, 0]
+            if self.params.temperature == 0.0:
+                ids, logprobs = self.reader.likeliest(logits)
+            else:
+                ids = sample(logits, self.draws[step], (), self.params)
+                logprobs = logprobs_of(logits, ids)
+            self.tokens.copy_(ids[:, None])
+            self.ids[step], self.logprobs[step] = ids, logprobs
+
+
+def logprobs_of(logits: Tensor, ids: Tensor) -> Tensor:
+    """The log-probabilities (B,) of ids (B,) under logits (B, V)."""
+    return logits.gather(1, ids[:, None])[:, 0] - logits.logsumexp(1)
 
 
 def is_possible(params: SamplingParams) -> bool:

@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from glassgpt.model.static_cache import StaticCache, StaticLayer
+from glassgpt.model.static_cache import StaticLayer
 
 PROGRAMS = 256  # about two for each multiprocessor of a large GPU
 BLOCK = 64  # keys that a program reads at once
@@ -24,20 +24,21 @@ class LiveLayer(StaticLayer):
     """A layer that appends by one kernel and leaves the keys where they are: its reader is DecodeAttention."""
 
     def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Stores k and v (B, H, T, D) after what each row holds; returns the keys and values of all rows there are."""
+        """Stores k and v (B, H, T, D) after what each row holds; returns the keys and values of all rows there are, and
+        for visibility the slot of each new token, the last it may look at."""
         store(self.k, self.v, k, v, self.cache.rows, self.cache.slots)
-        return self.k, self.v, self.cache.visible
+        return self.k, self.v, self.cache.slots
 
 
 class DecodeAttention:
-    """The ``attend`` of a model while it reads ``cache``, which is made of LiveLayers."""
+    """The ``attend`` of a model while it reads a cache of LiveLayers, ``rows`` (B,) of it."""
 
-    def __init__(self, cache: StaticCache):
-        self.cache = cache
+    def __init__(self, rows: Tensor):
+        self.rows = rows
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, visible: Tensor | None, dropout: float) -> Tensor:
-        assert visible is self.cache.visible and dropout == 0.0
-        return attend_live(q, k, v, self.cache.rows, self.cache.slots)
+        assert visible is not None and dropout == 0.0
+        return attend_live(q, k, v, self.rows, visible)
 
 
 def attend_live(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, slots: Tensor, num_parts: int | None = None) -> Tensor:

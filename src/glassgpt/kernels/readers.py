@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from glassgpt.kernels.decode_attention import DecodeAttention, LiveLayer, attend_parts, parts
 from glassgpt.kernels.few_rows_gpu import add_linear, add_linear_of_parts, norm_linear, norm_qkv
+from glassgpt.kernels.likeliest import likeliest
 from glassgpt.model.cache import Cache
 from glassgpt.model.gpt import GPT, Attention, Block, use_attention
 from glassgpt.model.static_cache import StaticCache
@@ -32,12 +33,16 @@ class LiveReader:
     def __call__(self, tokens: Tensor, cache: StaticCache) -> Tensor:
         """Logits (B, V) after ``tokens`` (B, 1)."""
         before = next(module.attend for module in self.model.modules() if isinstance(module, Attention))
-        use_attention(self.model, DecodeAttention(cache))
+        use_attention(self.model, DecodeAttention(cache.rows))
         try:
             hidden = self.model.hidden(tokens, cast(Cache, cache))  # (B, 1, C)
         finally:
             use_attention(self.model, before)
         return self.model.unembed(hidden[:, -1])
+
+    def likeliest(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """The likeliest ids (B,) and their log-probabilities (B,)."""
+        return likeliest(logits)
 
 
 class FusedReader(LiveReader):

@@ -43,7 +43,9 @@ class StaticCache:
         self._state = torch.zeros(2, batch, dtype=torch.int64, device=cache.device)  # one tensor: one copy fills it
         self.rows, self.lengths = self._state
         self.layers = [layer(self, plain.k, plain.v) for plain in cache.layers]
-        self.slots = self.visible = torch.empty(0)
+        self.slots = torch.empty(0)
+        self._keys = torch.arange(self.capacity, device=cache.device)
+        self._visible: Tensor | None = None
 
     def load(self, rows: Sequence[int], lengths: Sequence[int]) -> None:
         """Says which rows the next passes read and how much they hold."""
@@ -51,11 +53,16 @@ class StaticCache:
 
     def begin(self, T: int) -> Tensor:
         """Prepares for T new tokens a row and returns their positions (B, T)."""
-        new = torch.arange(T, device=self.lengths.device)
-        self.slots = (self.lengths[:, None] + new).clamp(max=self.capacity - 1)
-        keys = torch.arange(self.capacity, device=self.lengths.device)
-        self.visible = (keys <= self.slots[:, :, None])[:, None]  # (B, 1, T, S)
+        self.slots = (self.lengths[:, None] + self._keys[:T]).clamp(max=self.capacity - 1)
+        self._visible = None
         return self.slots
+
+    @property
+    def visible(self) -> Tensor:
+        """Which slots each new token may look at, (B, 1, T, S)."""
+        if self._visible is None:
+            self._visible = (self._keys <= self.slots[:, :, None])[:, None]
+        return self._visible
 
     def end(self, T: int) -> None:
         """Counts the T tokens a row that every layer has appended."""
