@@ -18,6 +18,7 @@ from glassgpt.kernels.few_rows import use_few_rows
 from glassgpt.model.cache import Cache
 from glassgpt.model.config import ModelConfig
 from glassgpt.model.gpt import GPT, use_attention
+from glassgpt.model.static_cache import StaticCache
 from glassgpt.tokenizer.tokenizer import Tokenizer
 from glassgpt.tokenizer.vocabulary import BYTES
 from glassgpt.weights.book import from_book, to_book
@@ -80,6 +81,17 @@ def ragged_steps(model: GPT, _: Path) -> Tensor:
     cache.select([1])
     behind.append(model(TOKENS[1:, 19:], cache)[0])
     return torch.stack([torch.cat(ahead), torch.cat(behind)])
+
+
+def over_a_static_cache(model: GPT, _: Path) -> Tensor:
+    """The first ten tokens over a plain cache, the others one by one over a view of it that never moves."""
+    cache = Cache(model.config, batch=3)
+    cache.select([2, 0])
+    start = model(TOKENS[:, :10], cache)
+    static = StaticCache(cache, batch=2)
+    static.load(cache.rows, cache.lengths)
+    rest = [model(TOKENS[:, n : n + 1], static) for n in range(10, 24)]
+    return torch.cat([start, *rest], dim=1)
 
 
 def each_row_alone(model: GPT, _: Path) -> Tensor:
@@ -153,6 +165,7 @@ WAYS: dict[str, tuple[Way, float]] = {
     "token by token": (in_pieces(*[1] * 24), EXACT),
     "ragged batch": (ragged, EXACT),
     "ragged batch, step by step": (ragged_steps, EXACT),
+    "over a static cache": (over_a_static_cache, EXACT),
     "each row alone": (each_row_alone, EXACT),
     "explicit attention": (explicit_attention, EXACT),
     "oneDNN": (oneDNN, EXACT),
