@@ -121,6 +121,24 @@ def test_another_order_is_refused(directory, config):
         check(reopen(directory), newest(directory / "checkpoints"))
 
 
+def test_a_batch_that_grows_is_rebuilt_and_another_growth_is_refused(config, bytes_tokenizer, tmp_path):
+    def growing(steps: int) -> RunConfig:
+        schedule = {"ramp": 0.5, "first_batch": 1}
+        return RunConfig.model_validate({**config.model_dump(), "steps": steps, "micro_batch": 1, "schedule": schedule})
+
+    (tmp_path / CONFIG).write_text(growing(8).toml())
+    train(Run(growing(8), bytes_tokenizer, Path(config.data.sources[0])), tmp_path)
+    run, saved = reopen(tmp_path), newest(tmp_path / "checkpoints")
+    check(run, saved)
+    sizes = [len(rebuild(run, step)) for step in range(1, 9)]
+    assert sizes == sorted(sizes) and (sizes[0], sizes[-1]) == (1, 4)
+    windows = [row.window for step in range(1, 9) for row in rebuild(run, step)]
+    assert len(set(windows)) == sum(sizes), "no window comes twice in an epoch"
+    (tmp_path / CONFIG).write_text(growing(16).toml())
+    with pytest.raises(ValueError, match="tokens_seen"):
+        check(reopen(tmp_path), saved)
+
+
 def test_tokens_that_were_prepared_anew_from_another_text_are_refused(directory, config, tmp_path, prepare):
     other = config.model_copy(update={"data": DataConfig(sources=(str(prepare(tmp_path / "other", TEXTS[::-1])),))})
     (directory / CONFIG).write_text(other.toml())

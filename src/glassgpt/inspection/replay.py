@@ -21,9 +21,9 @@ from glassgpt.training.spikes import score
 from glassgpt.training.state import Progress, checkpoint_facts
 from glassgpt.weights.checkpoint import Checkpoint
 
-# The facts of a checkpoint's manifest that decide what a batch is.
+# The facts of a checkpoint's manifest that decide what a batch is; a batch that grew otherwise has seen other tokens.
 DECIDING = (
-    "data.fingerprint", "data.tokenizer_sha256", "seed", "order_version", "batch.global", "batch.n_ctx",
+    "data.fingerprint", "data.tokenizer_sha256", "seed", "order_version", "batch.global", "batch.n_ctx", "tokens_seen",
 )  # fmt: skip
 
 
@@ -62,7 +62,7 @@ def check(run: Run, checkpoint: Checkpoint | None) -> None:
         run.train.verify()
     if checkpoint is None:
         return
-    then, now = checkpoint.manifest.model_dump(), checkpoint_facts(run, Progress())
+    then, now = checkpoint.manifest.model_dump(), checkpoint_facts(run, Progress(step=checkpoint.step))
     facts = [(name, at(then, name), at(now, name)) for name in DECIDING]
     if changed := [f"{name}: {before} -> {after}" for name, before, after in facts if before != after]:
         raise ValueError(
