@@ -3,13 +3,16 @@
     python benchmarks/plan.py --repeats 5
 
 Every prediction and every measurement is made in a process of its own, one after the other, in turns. A measurement is
-a run on random tokens whose first two steps are not timed; its memory is the most that its process ever held.
+a run on random tokens whose first two steps are not timed. Its memory is the most that its process ever held: once with
+an allocator that gives back what is freed, which is what a run needs, and once as `glassgpt train` runs it, keeping
+freed memory for the next step because that is faster.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -23,6 +26,7 @@ from _report import print_machine
 
 from glassgpt.data.shards import write
 from glassgpt.inspection.prediction import predict
+from glassgpt.kernels.memory import keep_freed_memory
 from glassgpt.tokenizer.tokenizer import Tokenizer
 from glassgpt.training.checkpoint import Checkpoints
 from glassgpt.training.config import ModelShape, OptimizerConfig, RunConfig
@@ -80,21 +84,24 @@ def main() -> None:
         print(json.dumps(JOBS[arguments.job](*CASES[arguments.only])))
         return
     print_machine()
-    print("\n| run | tokens/s predicted | measured | error | MiB predicted | measured | error |")
-    print("|---|---|---|---|---|---|---|")
+    print("\n| run | tokens/s predicted | measured | error | MiB predicted | needed | error | held |")
+    print("|---|---|---|---|---|---|---|---|")
     for name in [arguments.only] if arguments.only else CASES:
-        pairs = [[in_a_process(name, job) for job in JOBS] for _ in range(arguments.repeats)]
-        (speed, memory), (real_speed, real_memory) = (medians(results) for results in zip(*pairs, strict=True))
+        rounds = [[in_a_process(name, job) for job in JOBS] for _ in range(arguments.repeats)]
+        predictions, runs, needs = (medians(results) for results in zip(*rounds, strict=True))
         print(
-            f"| {name} | {speed:,.0f} | {real_speed:,.0f} | {speed / real_speed - 1:+.1%} "
-            f"| {memory / 2**20:,.0f} | {real_memory / 2**20:,.0f} | {memory / real_memory - 1:+.1%} |",
+            f"| {name} | {predictions[0]:,.0f} | {runs[0]:,.0f} | {predictions[0] / runs[0] - 1:+.1%} "
+            f"| {predictions[1] / 2**20:,.0f} | {needs[1] / 2**20:,.0f} | {predictions[1] / needs[1] - 1:+.1%} "
+            f"| {runs[1] / 2**20:,.0f} |",
             flush=True,
         )
 
 
 def in_a_process(name: str, job: str) -> list[float]:
     command = [sys.executable, __file__, "--only", name, "--job", job]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    gives_back = {"MALLOC_MMAP_THRESHOLD_": "65536"} if job == "need" else {}
+    output = subprocess.run(command, env={**os.environ, **gives_back}, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(output.stdout)
 
 
 def medians(results: tuple[list[float], ...]) -> list[float]:
@@ -102,13 +109,14 @@ def medians(results: tuple[list[float], ...]) -> list[float]:
 
 
 def predicted(vocab_size: int, steps: int, config: RunConfig) -> list[float]:
-    """Tokens a second and bytes."""
+    """Tokens a second and bytes, as ``glassgpt plan --here`` has them."""
+    keep_freed_memory()
     found = predict(config, vocab_size)
     return [found.tokens_per_second, found.memory]
 
 
 def measured(vocab_size: int, steps: int, config: RunConfig) -> list[float]:
-    """The same of a real run."""
+    """Tokens a second and bytes of a real run."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         length = (config.batch_size + 1) * config.model.context_length + 1
@@ -123,7 +131,7 @@ def measured(vocab_size: int, steps: int, config: RunConfig) -> list[float]:
             start = time.perf_counter()
             training.update(run.batches.at(step))
             times.append(time.perf_counter() - start)
-    return [run.tokens_per_step / statistics.median(times[2:]), peak()]
+    return [config.batch_size * run.context_length / statistics.median(times[2:]), peak()]
 
 
 def peak() -> int:
@@ -132,7 +140,18 @@ def peak() -> int:
     return 1024 * int(status.partition("VmHWM:")[2].split()[0])
 
 
-JOBS: dict[str, Callable[[int, int, RunConfig], list[float]]] = {"predict": predicted, "measure": measured}
+def kept(vocab_size: int, steps: int, config: RunConfig) -> list[float]:
+    """Tokens a second and bytes of a real run, as ``glassgpt train`` has it."""
+    keep_freed_memory()
+    return measured(vocab_size, steps, config)
+
+
+def needed(vocab_size: int, steps: int, config: RunConfig) -> list[float]:
+    """The same of a few steps in which freed memory goes back."""
+    return measured(vocab_size, 1, config)
+
+
+JOBS: dict[str, Callable[[int, int, RunConfig], list[float]]] = {"predict": predicted, "run": kept, "need": needed}
 
 if __name__ == "__main__":
     main()

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from glassgpt.data.batches import Ahead, Batches, Windows, fixed_batches
+from glassgpt.data.ramp import Ramp
 from glassgpt.data.shards import Shards, write
 
 T = 8
@@ -122,3 +123,35 @@ def test_an_error_ahead_is_raised_when_its_step_comes(shards: Shards):
     with pytest.raises(ValueError, match="cut off while in use"):
         [ahead.at(step) for step in range(1, 10)]
     ahead.close()
+
+
+def test_a_ramp_shows_every_window_once_in_the_same_order(shards: Shards):
+    steady = Batches(shards, T, batch_size=4, seed=1)
+    growing = Batches(shards, T, batch_size=12, seed=1, accumulation=3, ramp=Ramp(full=12, first=4, steps=6))
+    assert [len(growing.at(step)[0]) for step in range(9)] == [4, 4, 4, 8, 8, 8, 12, 12, 12]
+    assert epoch_of_targets([growing], range(8)) == epoch_of_targets([steady], range(15))
+    assert torch.equal(torch.cat([growing.micro(4, part)[0] for part in range(2)]), growing.at(4)[0])
+    ranks = [
+        Batches(shards, T, batch_size=12, seed=1, world_size=2, rank=rank, accumulation=3, ramp=Ramp(12, 4, 6))
+        for rank in range(2)
+    ]
+    for step in (0, 4, 7):
+        assert torch.equal(torch.cat([rank.at(step)[1] for rank in ranks]), growing.at(step)[1])
+
+
+@pytest.mark.parametrize(
+    ("full", "first", "steps"), [(12, 4, 6), (12, 1, 7), (64, 8, 100), (8, 8, 0), (6, 2, 1), (30, 1, 7)]
+)
+def test_a_ramp_counts_what_it_gave(full: int, first: int, steps: int):
+    ramp = Ramp(full, first, steps)
+    sizes = [ramp.at(step) for step in range(2 * steps + 3)]
+    assert [ramp.before(step) for step in range(len(sizes))] == [sum(sizes[:step]) for step in range(len(sizes))]
+    assert sizes == sorted(sizes) and sizes[-1] == full
+    assert not steps or sizes[0] == first
+
+
+def test_a_ramp_that_does_not_divide_is_refused(shards: Shards):
+    with pytest.raises(ValueError, match="take a divisor of 12"):
+        Ramp(12, 5, 6)
+    with pytest.raises(ValueError, match="give a multiple of 4"):
+        Batches(shards, T, batch_size=12, seed=1, accumulation=3, ramp=Ramp(12, 2, 6))

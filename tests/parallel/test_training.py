@@ -57,9 +57,9 @@ def run_training(
     def recorded(step: int):
         if step == stop_at and world.rank == world.size - 1:  # SIGTERM reaches one rank only
             os.kill(os.getpid(), signal.SIGTERM)
-        first = run.replica * run.batches.rank_size
+        size = run.config.batch_size // run.num_replicas
         with seen.open("a") as file:
-            file.write(json.dumps([step, run.batches.indices(step, first, run.batches.rank_size).tolist()]) + "\n")
+            file.write(json.dumps([step, run.batches.indices(step, run.replica * size, size).tolist()]) + "\n")
         return at(step)
 
     run.batches.at = recorded

@@ -20,8 +20,8 @@ def test_a_run_file_is_valid(path):
     assert config.model.build_config(config.data.vocab_size or 50257).num_parameters > 0
 
 
-def test_the_laptop_file_says_what_the_defaults_are():
-    values = tomllib.loads((ROOT / "configs/laptop.toml").read_text(encoding="utf-8"))
+def test_the_tiny_file_says_what_the_defaults_are():
+    values = tomllib.loads((ROOT / "configs/cpu-tiny.toml").read_text(encoding="utf-8"))
     assert RunConfig.model_validate(values).model == RunConfig().model
     assert (values["steps"], values["batch_size"]) == (RunConfig().steps, RunConfig().batch_size)
 

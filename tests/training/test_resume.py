@@ -178,3 +178,15 @@ def test_evaluations_do_not_repeat(make_run, tmp_path):
     events: list[Event] = []
     train(make_run(steps=8), tmp_path, [events.append], resume=True)
     assert [event.step for event in events if isinstance(event, Evaluation)] == [8]
+
+
+def test_a_run_with_a_ramp_and_a_falling_decay_resumes_bit_for_bit(make_run, tmp_path):
+    changes = {"micro_batch": 1, "schedule": {"ramp": 0.5, "first_batch": 1, "decay_floor": 0.0}}
+    train(make_run(**changes), tmp_path / "whole")
+    with pytest.raises(RuntimeError):
+        train(make_run(**changes), tmp_path / "cut", [crash(step=6)])
+    assert train(make_run(**changes), tmp_path / "cut", resume=True) == 0
+    assert story(tmp_path / "cut") == story(tmp_path / "whole")
+    tokens = [line["tokens"] for line in story(tmp_path / "whole") if "loss" in line]
+    sizes = [1, 1, 2, 2, 3, 3, 4, 4, 4, 4, 4, 4]
+    assert tokens == [16 * sum(sizes[: step + 1]) for step in range(12)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from glassgpt.training.config import ScheduleConfig
-from glassgpt.training.schedule import learning_rate
+from glassgpt.training.schedule import decay_share, learning_rate
 
 COSINE = ScheduleConfig(name="cosine", warmup=0.1, floor=0.1)
 WSD = ScheduleConfig(name="wsd", warmup=0.1, cooldown=0.4, floor=0.0)
@@ -38,3 +38,9 @@ def test_a_longer_wsd_run_begins_like_a_shorter_one():
     assert [learning_rate(s, 100, 1.0, short) for s in range(51)] == [
         learning_rate(s, 200, 1.0, long) for s in range(51)
     ]
+
+
+def test_the_weight_decay_changes_linearly():
+    schedule = ScheduleConfig(decay_floor=0.2)
+    assert [decay_share(step, 5, schedule) for step in range(5)] == pytest.approx([1.0, 0.8, 0.6, 0.4, 0.2])
+    assert {decay_share(step, 5, ScheduleConfig()) for step in range(5)} == {1.0}

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from glassgpt.data.order import permute
+from glassgpt.data.ramp import Ramp
 from glassgpt.data.shards import Shards
 
 Batch = tuple[Tensor, Tensor]
@@ -57,6 +58,8 @@ class Batches:
     ``batch_size`` is B, the rows of one optimizer step over all ranks and micro-steps. Row j of step s is sample
     g = s * B + j of the run, the window at position g mod N of epoch g div N. Rank r takes the rows from r * B / W on,
     and micro-step a the rows from a * B / (W * A) on among those, so that layouts with the same B see the same samples.
+    With a ``ramp``, B is what it says of the step, and s * B the rows of all steps before; ``batch_size`` is its last,
+    and earlier steps have fewer micro-steps.
 
     Raises:
         ValueError: B is no multiple of W * A.
@@ -72,6 +75,7 @@ class Batches:
         rank: int = 0,
         accumulation: int = 1,
         starts: np.ndarray | None = None,
+        ramp: Ramp | None = None,
     ):
         if batch_size < 1 or batch_size % (world_size * accumulation):
             raise ValueError(
@@ -79,29 +83,34 @@ class Batches:
                 f"give a multiple of {world_size * accumulation}"
             )
         self.windows = Windows(shards, context_length, starts)
-        self.batch_size = batch_size
+        self.ramp = ramp or Ramp(batch_size, batch_size, 0)
         self.seed = seed
-        self.rank = rank
-        self.rank_size = batch_size // world_size
-        self.micro_size = self.rank_size // accumulation
+        self.rank, self.world_size = rank, world_size
+        self.micro_size = batch_size // (world_size * accumulation)
+        if self.ramp.first % (world_size * self.micro_size):
+            raise ValueError(
+                f"a first batch of {self.ramp.first} cannot be divided over {world_size} ranks in micro-steps of "
+                f"{self.micro_size}: give a multiple of {world_size * self.micro_size}"
+            )
 
     def at(self, step: int) -> Batch:
         """All rows of this rank at a step: (tokens, targets), each (B / W, T) int64."""
-        return self.windows.gather(self.indices(step, self.rank * self.rank_size, self.rank_size))
+        size = self.ramp.at(step) // self.world_size
+        return self.windows.gather(self.indices(step, self.rank * size, size))
 
     def micro(self, step: int, micro_step: int) -> Batch:
         """The rows of one micro-step of this rank: (tokens, targets), each (B / (W * A), T) int64."""
-        first = self.rank * self.rank_size + micro_step * self.micro_size
+        first = self.rank * self.ramp.at(step) // self.world_size + micro_step * self.micro_size
         return self.windows.gather(self.indices(step, first, self.micro_size))
 
     def epoch(self, step: int) -> int:
         """The number of epochs completed before a step."""
-        return step * self.batch_size // len(self.windows)
+        return self.ramp.before(step) // len(self.windows)
 
     def indices(self, step: int, first: int, count: int) -> np.ndarray:
         """The windows of rows ``first`` to ``first + count - 1`` of a step; a batch may span epochs."""
         N = len(self.windows)
-        start = step * self.batch_size + first
+        start = self.ramp.before(step) + first
         parts = []
         while count:
             epoch, position = divmod(start, N)

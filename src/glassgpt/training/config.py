@@ -10,6 +10,7 @@ from typing import Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from glassgpt.data.ramp import Ramp
 from glassgpt.model.config import ModelConfig
 from glassgpt.parallel.config import ParallelConfig
 
@@ -41,6 +42,7 @@ class ModelShape(Section):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     qkv_bias: bool = True
     tied_head: bool = True
+    start_from: str | None = Field(default=None, description="a model whose weights to begin with: a run, gpt2, ...")
     zero_residual: bool = Field(default=False, description="start the projections into the residual stream at zero")
 
     @model_validator(mode="after")
@@ -50,7 +52,7 @@ class ModelShape(Section):
 
     def build_config(self, vocab_size: int) -> ModelConfig:
         """The full configuration for a tokenizer of ``vocab_size`` tokens."""
-        values = self.model_dump(exclude={"size", "zero_residual"}, exclude_unset=self.size is not None)
+        values = self.model_dump(exclude={"size", "zero_residual", "start_from"}, exclude_unset=self.size is not None)
         if self.size is None:
             return ModelConfig(vocab_size=vocab_size, **values)
         return ModelConfig.named(self.size, vocab_size=vocab_size, **values)
@@ -75,6 +77,9 @@ class ScheduleConfig(Section):
     warmup: float = Field(default=0.05, ge=0, le=1, description="share of the steps that rise to the highest rate")
     cooldown: float = Field(default=0.4, ge=0, le=1, description="share of the steps that fall, of wsd")
     floor: float = Field(default=0.1, ge=0, le=1, description="last rate as a share of the highest")
+    decay_floor: float = Field(default=1.0, ge=0, le=1, description="last weight decay as a share of the first")
+    ramp: float = Field(default=0.0, ge=0, le=1, description="share of the steps in which the batch grows")
+    first_batch: int | None = Field(default=None, ge=1, description="windows of the first step of the ramp")
 
 
 class EvaluationConfig(Section):
@@ -140,6 +145,22 @@ class RunConfig(Section):
                 f"batch_size {self.batch_size} is not a multiple of micro_batch {self.rows}: change one of them"
             )
         return self
+
+    @model_validator(mode="after")
+    def _ramp_is_possible(self) -> RunConfig:
+        if (self.schedule.ramp > 0) != (self.schedule.first_batch is not None):
+            raise ValueError("schedule.ramp and schedule.first_batch go together: give both, or neither")
+        if self.ramp.first % self.rows:
+            raise ValueError(
+                f"schedule.first_batch {self.ramp.first} is not a multiple of micro_batch {self.rows}: change one"
+            )
+        return self
+
+    @property
+    def ramp(self) -> Ramp:
+        """How many windows each step takes."""
+        first = self.schedule.first_batch or self.batch_size
+        return Ramp(self.batch_size, first, round(self.schedule.ramp * self.steps))
 
     @property
     def rows(self) -> int:

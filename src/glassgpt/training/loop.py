@@ -20,13 +20,14 @@ from glassgpt.parallel.conduct import on_main
 from glassgpt.parallel.finite import first_not_finite
 from glassgpt.parallel.gradients import clip, total_norm
 from glassgpt.parallel.plan import micro_step
+from glassgpt.training.adoption import adopt
 from glassgpt.training.checkpoint import Checkpoints
 from glassgpt.training.hooks import Evaluation, Event, Hook, Saved, Update, tell
 from glassgpt.training.interrupt import Interrupt
 from glassgpt.training.memory import peak_memory
 from glassgpt.training.metrics import MetricsLog, last_losses
 from glassgpt.training.run import Run
-from glassgpt.training.schedule import learning_rate
+from glassgpt.training.schedule import decay_share, learning_rate
 from glassgpt.training.spikes import WINDOW, Spikes
 from glassgpt.training.state import Progress, restore, save
 from glassgpt.training.throughput import Throughput
@@ -61,6 +62,8 @@ def train(
 
         on_main(run.world, claim)
         progress = restore(run, checkpoints, allow) if resume else Progress()
+        if progress.step == 0 and config.model.start_from:
+            adopt(run, config.model.start_from)
         metrics = stack.enter_context(MetricsLog(directory, progress.log_bytes)) if run.world.is_main else None
         batches = stack.enter_context(closing(Ahead(run.batch)))
         training = Training(run, progress, interrupt, checkpoints, metrics, hooks)
@@ -122,13 +125,14 @@ class Training:
         # F.dropout takes no generator, so the default one is set to what this step's masks shall be.
         torch.manual_seed(key("dropout", 1, config.seed, step, run.replica))
         loss = torch.zeros((), device=run.device)
-        for number, rows in enumerate(zip(*(part.split(run.rows) for part in batch), strict=True), 1):
+        parts = list(zip(*(part.split(run.rows) for part in batch), strict=True))
+        for number, rows in enumerate(parts, 1):
             if self.stop_code():
                 run.model.zero_grad()
                 return
-            tokens, targets = (part.to(run.device, non_blocking=True) for part in rows)
-            with micro_step(run.objective, is_last=number == run.accumulation):
-                share = run.objective(tokens, targets) * (targets.numel() / batch[1].numel())
+            inputs, targets = (part.to(run.device, non_blocking=True) for part in rows)
+            with micro_step(run.objective, is_last=number == len(parts)):
+                share = run.objective(inputs, targets) * (targets.numel() / batch[1].numel())
                 share.backward()
             run.working.collect()
             loss += share.detach()
@@ -140,17 +144,18 @@ class Training:
             raise FloatingPointError(describe_failure(run, step, loss.item()))
         clip(parameters, config.optimizer.clip, grad_norm)
         lr = learning_rate(step, config.steps, config.optimizer.lr, config.schedule)
-        run.optimizer.step(lr)
+        run.optimizer.step(lr, decay_share(step, config.steps, config.schedule))
         run.working.refresh()
         run.model.zero_grad()
         run.world.hurry()
         self.progress.step = step + 1
         self.progress.loss, self.progress.grad_norm = loss.item(), grad_norm.item()
-        self.throughput.stop(run.tokens_per_step)
+        tokens = run.tokens_before(step + 1)
+        self.throughput.stop(tokens - run.tokens_before(step))
         self.tell(
             Update(
                 step + 1,
-                (step + 1) * run.tokens_per_step,
+                tokens,
                 self.progress.loss,
                 self.progress.grad_norm,
                 lr,
@@ -180,7 +185,7 @@ class Training:
                     "was saved. Resume from the last checkpoint with a lower optimizer.lr"
                 )
             self.progress.evaluated = step
-            self.tell(Evaluation(step, step * run.tokens_per_step, *measured))
+            self.tell(Evaluation(step, run.tokens_before(step), *measured))
 
     def save(self) -> None:
         """Commits a checkpoint, unless this step has one.
@@ -217,7 +222,7 @@ class Training:
 
 def windows(run: Run, step: int) -> list[int]:
     """The windows of the training tokens that the batch of a step is made of."""
-    return run.batches.indices(step, 0, run.config.batch_size).tolist()
+    return run.batches.indices(step, 0, run.batches.ramp.at(step)).tolist()
 
 
 def describe_failure(run: Run, step: int, loss: float) -> str:

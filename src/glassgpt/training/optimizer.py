@@ -34,13 +34,17 @@ class Optimizer:
         if by_muon:
             groups = muon_groups(by_muon, model.config.head_dim)
             self.shares.append(Share(Muon(groups, config.weight_decay, config.momentum), by_muon, ("momentum_buffer",)))
+        for share in self.shares:
+            for group in share.optimizer.param_groups:
+                group["full_decay"] = group["weight_decay"]
         self.updates = 0
 
-    def step(self, learning_rate: float) -> None:
-        """Applies the gradients to the weights."""
+    def step(self, learning_rate: float, decay_share: float = 1.0) -> None:
+        """Applies the gradients to the weights, with a share of the configured weight decay."""
         for share in self.shares:
             for group in share.optimizer.param_groups:
                 group["lr"] = learning_rate
+                group["weight_decay"] = group["full_decay"] * decay_share
             share.optimizer.step()
         self.updates += 1
 

@@ -63,7 +63,7 @@ class Run:
         self.rows = min(config.rows, config.batch_size // self.num_replicas)
         self.batches = Batches(
             self.train, self.context_length, config.batch_size, config.seed,
-            self.num_replicas, self.replica, self.accumulation,
+            self.num_replicas, self.replica, self.accumulation, ramp=config.ramp,
         )  # fmt: skip
 
         self.working = WorkingCopy(self.model, torch.float32)  # the model itself: ranks cast what they compute with
@@ -104,12 +104,12 @@ class Run:
 
     @property
     def accumulation(self) -> int:
-        """Micro-batches that one replica computes in a step."""
+        """Micro-batches that one replica computes in a step, once its batch is full."""
         return self.config.batch_size // (self.num_replicas * self.rows)
 
-    @property
-    def tokens_per_step(self) -> int:
-        return self.config.batch_size * self.context_length
+    def tokens_before(self, step: int) -> int:
+        """Tokens learnt from in all steps before this one."""
+        return self.batches.ramp.before(step) * self.context_length
 
     @cached_property
     def utilization(self) -> Utilization:

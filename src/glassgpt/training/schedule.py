@@ -1,4 +1,7 @@
-"""The learning rate as a pure function of the step. Knows nothing of optimizers or of what happened before."""
+"""The learning rate and the weight decay as pure functions of the step.
+
+Knows nothing of optimizers or of what happened before.
+"""
 
 from __future__ import annotations
 
@@ -25,3 +28,9 @@ def learning_rate(step: int, steps: int, peak: float, schedule: ScheduleConfig) 
         cooldown = round(schedule.cooldown * steps)
         fall = max(0, step - (steps - cooldown)) / max(1, cooldown)
     return peak * (1 - (1 - schedule.floor) * fall)
+
+
+def decay_share(step: int, steps: int, schedule: ScheduleConfig) -> float:
+    """The weight decay of update number ``step`` (from 0) as a share of the first: it changes linearly to
+    ``decay_floor``. One that ends at zero lets the last updates fit instead of shrink."""
+    return 1 - (1 - schedule.decay_floor) * step / max(1, steps - 1)

@@ -78,7 +78,7 @@ def checkpoint_facts(run: Run, progress: Progress) -> dict[str, Any]:
     return {
         "run_id": progress.run_id,
         "epoch": run.batches.epoch(progress.step),
-        "tokens_seen": progress.step * run.tokens_per_step,
+        "tokens_seen": run.tokens_before(progress.step),
         "log_bytes": progress.log_bytes,
         "metrics": {"loss": progress.loss, "grad_norm": progress.grad_norm},
         "seed": config.seed,
