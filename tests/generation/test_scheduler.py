@@ -117,6 +117,17 @@ def test_samples_of_one_prompt_wait_until_it_is_read_once():
     assert [copy.length for copies, _ in steps for copy in copies] == [49, 49]
 
 
+def test_a_window_that_moves_holds_nobody_up():
+    scheduler = Scheduler(num_rows=2, max_step_tokens=300)
+    moving, like_it = sequence(*[5] * 100, new=40, overflow="crop"), sequence(*[5] * 60)
+    scheduler.add(moving)
+    for _ in range(3):
+        step(scheduler)
+    scheduler.add(like_it)
+    step(scheduler)
+    assert scheduler.running == [moving, like_it]
+
+
 def test_removing_frees_a_row_or_a_place_in_the_queue_at_once():
     scheduler = Scheduler(num_rows=1, max_step_tokens=50, max_waiting=2)
     running, waiting, next_one = sequence(1), sequence(2), sequence(3)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from glassgpt.generation.sequence import Sequence
 
 WORTH_WAITING = 32  # tokens that another is about to read: a prompt that shares as many waits to copy them
+LOOK_AHEAD = 4  # waiting sequences that are considered for a free row, should the first wait for such tokens
 
 
 class QueueFull(RuntimeError):
@@ -96,21 +97,19 @@ class Scheduler:
 
     def admit(self) -> list[Copy]:
         """Gives free rows to waiting sequences; returns what is to be copied first, in this order."""
-        copies, later = [], []
-        for place, sequence in enumerate(self.waiting):
-            free = [row for row in self.rows if row.sequence is None]
+        copies = []
+        free = [row for row in self.rows if row.sequence is None]
+        for sequence in self.waiting[: LOOK_AHEAD * len(free)]:
             if not free:
-                later += self.waiting[place:]
                 break
             source, shared = self._most_shared(sequence)
-            if self._promised(sequence) >= max(WORTH_WAITING, shared + 1):
-                later.append(sequence)
-                continue
-            row = self._target(free, source, shared)
-            if shared:
-                copies.append(Copy(source.index, row.index, shared))
-            row.sequence, sequence.row, sequence.cached = sequence, row.index, shared
-        self.waiting = later
+            if self._promised(sequence) < max(WORTH_WAITING, shared + 1):
+                row = self._target(free, source, shared)
+                free.remove(row)
+                if shared:
+                    copies.append(Copy(source.index, row.index, shared))
+                row.sequence, sequence.row, sequence.cached = sequence, row.index, shared
+        self.waiting = [sequence for sequence in self.waiting if sequence.row is None]
         return copies
 
     def plan(self) -> list[Read]:
@@ -137,9 +136,9 @@ class Scheduler:
         return best, shared[best.index]
 
     def _promised(self, sequence: Sequence) -> int:
-        """How much of the beginning of a window is in prompts that are being read."""
+        """How much of the beginning of a window is in prompts being read. A window that moved will move again."""
         window = sequence.window[:-1]
-        reading = (other.window for other in self.running if other.num_unread > 1)
+        reading = (other.window for other in self.running if other.num_unread > 1 and other.start == 0)
         return max((num_shared(window, other) for other in reading), default=0)
 
     def _target(self, free: list[Row], source: Row, shared: int) -> Row:
