@@ -29,7 +29,9 @@ def write(opened: Opened, path: Path, dtype: str | None) -> None:
         ValueError: the model has no tokenizer, or one with more tokens than the model.
     """
     if opened.tokenizer is None:
-        raise ValueError("a Hugging Face directory holds a tokenizer, this model came without one: name it")
+        raise ValueError(
+            "a Hugging Face directory holds a tokenizer, this model came without one: name it (--tokenizer gpt2)"
+        )
     path.mkdir()
     tensors = opened.tensors.to(dtype_named(dtype))
     for name, content in files_of(opened.config, tensors, opened.tokenizer).items():

@@ -74,7 +74,7 @@ def write(opened: Opened, path: Path, dtype: str | None) -> None:
     """
     gguf = package("gguf")
     if (tokenizer := opened.tokenizer) is None:
-        raise ValueError("a GGUF file holds a tokenizer, this model came without one: name it (--tokenizer)")
+        raise ValueError("a GGUF file holds a tokenizer, this model came without one: name it (--tokenizer gpt2)")
     opened = opened.with_tokenizer(tokenizer)
     config, (kind, file_type) = opened.config, DTYPES[dtype or "float32"]
     theirs = write_lazily(GGUF, with_qkv_bias(opened.tensors, config), config)

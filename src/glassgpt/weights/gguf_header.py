@@ -79,7 +79,7 @@ def read_header(path: Path) -> Header:
     for _ in range(num_keys):
         key = source.string(MAX_STRING)
         if key in keys:
-            raise ValueError(f"the key {key!r} is there twice")
+            raise ValueError(f"the key {key!r:.100} is there twice")
         keys[key] = source.value(source.number("I"), key)
     alignment = keys.get("general.alignment", 32)
     if type(alignment) is not int or alignment not in ALIGNMENTS:
@@ -166,7 +166,7 @@ class _Bytes:
         if type == _STRING:
             return self.string(MAX_STRING)
         if type == _ARRAY:
-            element, count = self.number("I"), self.count(f"elements of {key!r}", MAX_ARRAY)
+            element, count = self.number("I"), self.count(f"elements of {key!r:.100}", MAX_ARRAY)
             if element == _STRING:
                 return [self.string(MAX_STRING) for _ in range(count)]
             return self.numbers(self._code(element, key), count)
@@ -175,6 +175,6 @@ class _Bytes:
     def _code(self, type: int, key: str) -> str:
         if type not in _SCALARS:
             raise ValueError(
-                f"the key {key!r} has the type {type}, which is none of a number, a text or a list of them"
+                f"the key {key!r:.100} has the type {type}, which is none of a number, a text or a list of them"
             )
         return _SCALARS[type]

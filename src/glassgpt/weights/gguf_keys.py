@@ -27,7 +27,7 @@ def config_from(path: Path, header: Header) -> ModelConfig:
     """
     keys, tensors = header.keys, header.tensors
     if (architecture := keys.get("general.architecture")) != "gpt2":
-        raise ValueError(f"its architecture is {architecture!r}, this package reads 'gpt2'")
+        raise ValueError(f"its architecture is {architecture!r:.100}, this package reads 'gpt2'")
     if "token_embd.weight" not in tensors:
         raise ValueError("it has no token_embd.weight: it holds no model (a vocabulary or an adapter?)")
     wanted = ["context_length", "embedding_length", "block_count", "attention.head_count"]
@@ -63,7 +63,7 @@ def tokenizer_from(header: Header) -> Tokenizer | None:
     if (kind := keys.get("tokenizer.ggml.model")) in (None, "no_vocab", "none"):
         return None
     if kind != "gpt2":
-        raise ValueError(f"its tokenizer is {kind!r}, this package knows 'gpt2'")
+        raise ValueError(f"its tokenizer is {kind!r:.100}, this package knows 'gpt2'")
     tokens, merges = (keys.get(f"tokenizer.ggml.{key}", []) for key in ("tokens", "merges"))
     types = keys.get("tokenizer.ggml.token_type", ())
     if not isinstance(tokens, list) or not isinstance(merges, list) or not isinstance(types, tuple):

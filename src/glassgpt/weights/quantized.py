@@ -108,7 +108,9 @@ def write(opened: Opened, path: Path, dtype: str | None) -> None:
         ValueError: the model has no tokenizer, or one with more tokens than the model.
     """
     if opened.tokenizer is None:
-        raise ValueError("a quantized directory holds a tokenizer, this model came without one: name it")
+        raise ValueError(
+            "a quantized directory holds a tokenizer, this model came without one: name it (--tokenizer gpt2)"
+        )
     scheme = Scheme.named(dtype or "int8")
     tensors: dict[str, Tensor] = {}
     for name, tensor in opened.tensors.items():

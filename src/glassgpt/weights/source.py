@@ -41,7 +41,7 @@ def find(source: str | Path) -> Path:
     if _HUB_ID.fullmatch(text):
         return _download(text)
     raise FileNotFoundError(
-        f"no model {text!r}: no such directory, and neither a hub id (owner/name) nor one of {_sizes()}"
+        f"no model {text!r}: no such file or directory, and neither a hub id (owner/name) nor one of {_sizes()}"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import ENOSPC
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,17 +17,25 @@ def staged(path: Path) -> Iterator[Path]:
 
     Raises:
         FileExistsError: ``path`` exists.
+        OSError: the disk is full; says so of ``path``.
     """
     if os.path.lexists(path):
         raise FileExistsError(f"{path} exists: remove it or choose another name")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        stage = Path(folder) / path.name
-        yield stage
-        for file in [*Path(folder).rglob("*"), Path(folder)]:
-            sync(file)
-        for beside in sorted(Path(folder).iterdir(), key=lambda file: file == stage):
-            beside.rename(path.parent / beside.name)
+    try:
+        with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+            stage = Path(folder) / path.name
+            yield stage
+            for file in [*Path(folder).rglob("*"), Path(folder)]:
+                sync(file)
+            for beside in sorted(Path(folder).iterdir(), key=lambda file: file == stage):
+                beside.rename(path.parent / beside.name)
+    except OSError as error:
+        if error.errno != ENOSPC:
+            raise
+        raise OSError(
+            ENOSPC, "the disk is full, and nothing was written: make room and try again", str(path)
+        ) from error
     sync(path.parent)
 
 

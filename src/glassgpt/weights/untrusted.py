@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from glassgpt.weights.lazy import LazyTensors
 
 PIECE = 2**20  # bytes at a time where a tensor is only looked at
+LONGEST_LINE = 1000  # of a refusal, which may quote the file
 MAX_TENSORS = 20_000
 MAX_DIMS = 8
 FLOATS = ("float32", "float16", "bfloat16", "float64")
@@ -86,6 +87,7 @@ def naming(path: Path) -> Iterator[None]:
         yield
     except ValueError as error:
         line = first_problem(error) if isinstance(error, ValidationError) else " ".join(str(error).split())
+        line = line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} ..."
         raise ValueError(line if str(path) in line else f"{path}: {line}") from error
 
 
