@@ -37,9 +37,15 @@ def run(function: Callable[..., Any], size: int, *arguments: Any, seconds: float
 
 @contextmanager
 def started(
-    function: Callable[..., Any], size: int, *arguments: Any, log: Path | None = None, **timeouts: float
+    function: Callable[..., Any],
+    size: int,
+    *arguments: Any,
+    log: Path | None = None,
+    route: Callable[[int, int], int] = lambda rank, port: port,
+    **timeouts: float,
 ) -> Iterator[list[Rank]]:
-    """The same, while the ranks run; none outlives the block. What they print to stderr goes to ``log``."""
+    """The same, while the ranks run; none outlives the block. What they print to stderr goes to ``log``. A rank reaches
+    the main one, which listens on ``port``, through ``route(rank, port)``."""
     with socket.create_server(("localhost", 0)) as server:
         port = server.getsockname()[1]
     ranks = []
@@ -47,7 +53,7 @@ def started(
         for number in range(size):
             environment = {
                 "RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size,
-                "MASTER_ADDR": "localhost", "MASTER_PORT": port,
+                "MASTER_ADDR": "localhost", "MASTER_PORT": route(number, port),
             }  # fmt: skip
             receiver, sender = context.Pipe(duplex=False)
             place = function.__code__.co_filename, function.__name__

@@ -103,6 +103,7 @@ def plan(
 def predicted(setup: Setup) -> dict[str, Any]:
     """What a run of the setup would do on this machine."""
     from glassgpt.inspection.prediction import predict
+    from glassgpt.kernels.memory import keep_freed_memory
     from glassgpt.training.config import ModelShape, OptimizerConfig, RunConfig
 
     names = ModelShape.model_fields.keys() & type(setup.config).model_fields.keys()
@@ -114,6 +115,7 @@ def predicted(setup: Setup) -> dict[str, Any]:
         model=ModelShape(**shape),
         optimizer=OptimizerConfig(name=setup.optimizer),
     )
+    keep_freed_memory()  # as glassgpt train does
     found = predict(run, setup.config.vocab_size)
     return {
         **asdict(found),
