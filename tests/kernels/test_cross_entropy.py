@@ -21,6 +21,6 @@ def test_losses_and_gradients_equal_pytorchs_and_padding_has_none(vocab_size, wi
     expected = F.cross_entropy(leaf, targets, reduction="none")
     (0.25 * expected.sum()).backward()
     losses = cross_entropy_(logits, targets, 0.25, vocab_size)
-    torch.testing.assert_close(losses, expected.detach(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(losses, expected.detach(), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(logits[:, :vocab_size].float(), leaf.grad, rtol=0, atol=tolerance)
     assert not logits[:, vocab_size:].any()

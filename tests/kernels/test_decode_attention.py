@@ -59,14 +59,14 @@ def test_a_model_over_a_static_cache_says_what_it_says_over_a_plain_one(model):
     for step in range(10, 20):
         piece = tokens[:, step : step + 1]
         expected = model(piece, plain)
-        torch.testing.assert_close(model(piece, static), expected, rtol=0, atol=1e-5)
+        torch.testing.assert_close(model(piece, static), expected, rtol=1e-4, atol=1e-4)
         use_attention(model, DecodeAttention(live.rows))
-        torch.testing.assert_close(model(piece, live), expected, rtol=0, atol=1e-5)
+        torch.testing.assert_close(model(piece, live), expected, rtol=1e-4, atol=1e-4)
         use_attention(model, attend)
     assert static.lengths.tolist() == live.lengths.tolist() == plain.lengths
     for stored in zip(plain.layers, static.layers, live.layers, strict=True):
         for layer in stored[1:]:
-            torch.testing.assert_close((layer.k, layer.v), (stored[0].k, stored[0].v), rtol=0, atol=1e-5)
+            torch.testing.assert_close((layer.k, layer.v), (stored[0].k, stored[0].v), rtol=1e-4, atol=1e-4)
 
 
 def test_parts_fill_the_device_and_no_more():
