@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from glassgpt.kernels import onednn
-from glassgpt.kernels.few_rows import FewRows, MatrixFields, rounded
+from glassgpt.kernels.few_rows import PIECE, FewRows, MatrixFields, rounded
 from glassgpt.model.gpt import GPT
 
 
@@ -57,7 +57,8 @@ class QuantizedLinear(FewRows):
         return self.weight.out_features
 
     def many(self, x: Tensor) -> Tensor:
-        return onednn.faster_linear(rounded(x), self.weight.dense(), self.bias)
+        y = product(x, self.weight)
+        return y if self.bias is None else y + self.bias
 
     def matrix(self) -> MatrixFields:
         return self.weight.fields(self.bias)
@@ -82,10 +83,16 @@ class QuantizedTiedHead(FewRows):
         self.embedding = (embedding,)  # in a tuple, so that the matrix is not registered a second time
 
     def many(self, x: Tensor) -> Tensor:
-        return onednn.faster_linear(rounded(x), self.embedding[0].weight.dense())
+        return product(x, self.embedding[0].weight)
 
     def matrix(self) -> MatrixFields:
         return self.embedding[0].weight.fields(None)
+
+
+def product(x: Tensor, weight: QuantizedMatrix) -> Tensor:
+    """x (..., I), rounded, times a matrix: (..., O). The matrix is made floating point piece by piece."""
+    x, ids = rounded(x), torch.arange(weight.out_features, device=x.device)
+    return torch.cat([onednn.faster_linear(x, weight.rows(piece)) for piece in ids.split(PIECE)], dim=-1)
 
 
 @torch.no_grad()
