@@ -136,7 +136,7 @@ class Part:
 
         def compute() -> None:
             clip(parameters, self.config.optimizer.clip, total_norm(parameters, World()))
-            self.optimizer.step(1e-6, self.config.optimizer.weight_decay)
+            self.optimizer.step(1e-6)
             self.working.refresh()
 
         return self.seconds(compute)
