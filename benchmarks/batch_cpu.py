@@ -1,9 +1,10 @@
 """What a batch is worth on the CPU: 16 requests through the engine against one after another, interleaved.
 
-    python benchmarks/batch_cpu.py [--size gpt2] [--layers N] [--requests 16] [--new 64] [--blocks 5]
+    python benchmarks/batch_cpu.py [--size gpt2] [--precision int8] [--layers N] [--requests 16] [--new 64] [--blocks 5]
 
-Weights are random (speed does not depend on them) in GPT-2's shape, float32; prompts of different length, reading them
-included; end of text ignored. Both ways write the same tokens, which is checked. Prints the table the README quotes.
+Weights are random (speed does not depend on them) in GPT-2's shape; prompts of 16 to 47 tokens, reading them included;
+end of text ignored. Counts the requests that both ways continue with the same tokens: in float32 it has to be all of
+them. Prints the table the README quotes.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from glassgpt.generation.engine import Engine
 from glassgpt.generation.sampling import SamplingParams
 from glassgpt.model.config import ModelConfig
 from glassgpt.model.gpt import GPT, initialize
-from glassgpt.quantization.precision import use_precision
+from glassgpt.quantization.precision import PRECISIONS, use_precision
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", default="gpt2")
+    parser.add_argument("--precision", default="float32", choices=PRECISIONS)
     parser.add_argument("--layers", type=int, help="fewer than the size has, to try this script")
     parser.add_argument("--requests", type=int, default=16)
     parser.add_argument("--new", type=int, default=64)
@@ -35,7 +37,7 @@ def main() -> None:
     config = ModelConfig.named(args.size)
     config = config.model_copy(update={"num_layers": args.layers or config.num_layers})
     model = initialize(GPT(config), seed=1).eval()
-    use_precision(model, "float32")
+    use_precision(model, args.precision)
     generator = torch.Generator().manual_seed(1)
     lengths = [16 + (5 * index) % 32 for index in range(args.requests)]
     prompts = [torch.randint(config.vocab_size, (n,), generator=generator).tolist() for n in lengths]
@@ -55,14 +57,19 @@ def main() -> None:
             f"{args.requests} together": lambda run=run: run(args.requests),
         }
         rates: dict[str, list[float]] = {way: [] for way in ways}
+        num_same = 0
         for _ in range(args.blocks):
             written = []
             for way, write in ways.items():
                 start = time.perf_counter()
                 written.append(write())
                 rates[way].append(args.requests * args.new / (time.perf_counter() - start))
-            assert written[0] == written[1], "together and alone differ"
-        title = f"{args.size}, {config.num_layers} layers, float32, {args.requests} requests, {args.new} new tokens"
+            num_same = sum(alone == together for alone, together in zip(*written, strict=True))
+            assert num_same == args.requests or args.precision != "float32", f"only {num_same} are as alone"
+        print(f"\nrequests with the same tokens alone and together: {num_same} of {args.requests}")
+        title = (
+            f"{args.size}, {config.num_layers} layers, {args.precision}, {args.requests} requests of {args.new} tokens"
+        )
         print_table(f"{title}, {name}", "tok/s", rates)
 
 
