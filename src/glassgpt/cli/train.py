@@ -168,12 +168,12 @@ def lead(
     from glassgpt.training.start import start
 
     log = console(stderr=True)
+    trackers = [import_module(f"glassgpt.training.tracking.{name}") for name in track]  # one may not be installed
     with progress("reading", 1.0) as update:
         run = start(config, directory, resume, lambda done, total, text: update(done / total), world)
     log.print(f"[dim]{run}\n{run.utilization}[/]")
     with ExitStack() as stack:
-        trackers = [import_module(f"glassgpt.training.tracking.{name}").track(config, directory) for name in track]
-        hooks = [*samplers(run), *map(stack.enter_context, trackers)]
+        hooks = [*samplers(run), *(stack.enter_context(tracker.track(config, directory)) for tracker in trackers)]
         status = Status(stack.enter_context(progress("training", config.steps)), directory)
         code = loop.train(run, directory, [*hooks, status], resume, allow)
     if code:

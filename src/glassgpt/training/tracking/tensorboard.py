@@ -10,18 +10,15 @@ from glassgpt.training.config import RunConfig
 from glassgpt.training.hooks import Event, Hook, Sample
 from glassgpt.training.tracking.figures import figures
 
+try:
+    from torch.utils.tensorboard import SummaryWriter
+except ImportError as error:
+    raise ImportError("tracking needs the extra: pip install 'glassgpt[tensorboard]'") from error
+
 
 @contextmanager
 def track(config: RunConfig, directory: Path) -> Iterator[Hook]:
-    """The hook, for as long as the run goes on. What an interrupted run told of steps that come again is hidden.
-
-    Raises:
-        ImportError: the extra "tensorboard" is not installed.
-    """
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise ImportError("tracking needs the extra: pip install 'glassgpt[tensorboard]'") from error
+    """The hook, for as long as the run goes on. What an interrupted run told of steps that come again is hidden."""
     writer: SummaryWriter | None = None
 
     def hook(event: Event) -> None:

@@ -11,18 +11,15 @@ from glassgpt.training.config import RunConfig
 from glassgpt.training.hooks import Event, Hook
 from glassgpt.training.tracking.figures import figures
 
+try:
+    import trackio
+except ImportError as error:
+    raise ImportError("tracking needs the extra: pip install 'glassgpt[trackio]'") from error
+
 
 @contextmanager
 def track(config: RunConfig, directory: Path) -> Iterator[Hook]:
-    """The hook, for as long as the run goes on; a run of the same name that is there already goes on.
-
-    Raises:
-        ImportError: the extra "trackio" is not installed.
-    """
-    try:
-        import trackio
-    except ImportError as error:
-        raise ImportError("tracking needs the extra: pip install 'glassgpt[trackio]'") from error
+    """The hook, for as long as the run goes on; a run of the same name that is there already goes on."""
 
     def hook(event: Event) -> None:
         if numbers := figures(event):

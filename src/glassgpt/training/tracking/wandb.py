@@ -10,19 +10,15 @@ from glassgpt.training.config import RunConfig
 from glassgpt.training.hooks import Event, Hook
 from glassgpt.training.tracking.figures import figures
 
+try:
+    import wandb
+except ImportError as error:
+    raise ImportError("tracking needs the extra: pip install 'glassgpt[wandb]'") from error
+
 
 @contextmanager
 def track(config: RunConfig, directory: Path) -> Iterator[Hook]:
-    """The hook, for as long as the run goes on; a run that is resumed becomes another one of the same group.
-
-    Raises:
-        ImportError: the extra "wandb" is not installed.
-    """
-    try:
-        import wandb
-    except ImportError as error:
-        raise ImportError("tracking needs the extra: pip install 'glassgpt[wandb]'") from error
-
+    """The hook, for as long as the run goes on; a run that is resumed becomes another one of the same group."""
     settings = wandb.Settings(silent=True, console="off", x_disable_stats=True)
     with wandb.init(
         project="glassgpt",
