@@ -66,6 +66,15 @@ def test_every_other_command_opens_it(source, capsys):
     assert load_model(Path("plain")).config == load_model(source).config
 
 
+def test_any_format_can_be_quantized(source, capsys):
+    assert main(["convert", "model", "model.bin", "--to", "llmc"]) == 0
+    arguments = ["quantize", "model.bin", "--to", "int8", "--out", "small", "--text", "held-out.txt"]
+    assert main(arguments) == 1
+    assert "model.bin has no tokenizer: name one, as in --tokenizer gpt2" in capsys.readouterr().err
+    assert main([*arguments, "--tokenizer", "model"]) == 0
+    assert glassgpt.load("small").tokenizer.vocab_size == 257
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_other_precisions_are_those_of_the_dequantized_model(source, capsys, precision):
     quantized(capsys, "--to", "int4")

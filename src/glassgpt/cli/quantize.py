@@ -44,18 +44,12 @@ def quantize(
         json: Print the figures as JSON.
     """
     from glassgpt.cli.tokens import load
-    from glassgpt.data.documents import SHAKESPEARE
     from glassgpt.generation.text import LanguageModel
     from glassgpt.quantization.precision import use_precision
     from glassgpt.weights.formats import open_model, staged, write_model
     from glassgpt.weights.source import locate
 
-    path = locate(source)
-    if text:
-        texts, name = documents(text), ", ".join(map(str, text))
-    else:
-        [play] = documents((SHAKESPEARE,))
-        texts, name = [play[:SAMPLE]], f"the first {SAMPLE:,} characters of the bundled Shakespeare"
+    path, (texts, name) = locate(source), sample(text)
     opened = open_model(path)
     if tokenizer is not None:
         opened = opened.with_tokenizer(load(tokenizer))
@@ -70,7 +64,7 @@ def quantize(
         before = measure(plain, texts, stride, "measuring before")
         del plain
         with progress("quantizing", 100.0) as update:
-            write_model(opened, "quantized", stage, to, lambda name, done, all: update(100 * done / all, name))
+            write_model(opened, "quantized", stage, to, lambda tensor, done, total: update(100 * done / total, tensor))
         sizes = {"before": size(path), "after": size(stage)}
         after = measure(LanguageModel.load(stage), texts, stride, "measuring after")
     found = {
@@ -82,6 +76,16 @@ def quantize(
     else:
         console().print(table(found))
         print(f"on {name}: {before.num_tokens:,} tokens, {before.num_bytes:,} bytes, stride {before.stride}")
+
+
+def sample(text: tuple[Path, ...]) -> tuple[list[str], str]:
+    """The texts to measure on, and what to call them."""
+    from glassgpt.data.documents import SHAKESPEARE
+
+    if text:
+        return documents(text), ", ".join(map(str, text))
+    [whole] = documents((SHAKESPEARE,))
+    return [whole[:SAMPLE]], f"the first {SAMPLE:,} characters of the bundled Shakespeare"
 
 
 def size(path: Path) -> int:
