@@ -43,7 +43,7 @@ def story(directory: str) -> list[dict]:
 def test_a_text_becomes_a_run(capsys):
     assert main(["train", "my.txt", *TINY, "--steps", "20"]) == 0
     shown = capsys.readouterr()
-    assert "cpu, float32, no compile" in shown.err and "batch 4 x 16" in shown.err
+    assert "cpu, float32, " in shown.err and "batch 4 x 16" in shown.err
     assert "20 steps, 1,280 tokens" in shown.out and "bits a byte" in shown.out and "●" in shown.out
     run = Path("runs/my")
     names = {path.name for path in run.iterdir()}
