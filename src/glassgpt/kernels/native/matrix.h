@@ -24,13 +24,14 @@ struct Matrix {
 
 constexpr int64_t TILE = 16;
 constexpr int64_t LINE = 64;               // bytes that memory gives at once
-constexpr int64_t AHEAD = 8192;            // bytes that are fetched before they are needed
+constexpr int64_t AHEAD = 8192;            // bytes that are fetched before they are needed, at least
 constexpr int MOST = LANES == 16 ? 6 : 4;  // rows that a weight meets at once: as the registers allow
 
-// Asks for `bytes` of memory from `at` on, ahead of their use. Several outputs are read at once, but the weights of all
-// of them lie in one piece: asked for in their order in memory, they come twice as fast.
-inline void prefetch(const void* at, int64_t bytes) {
-    for (int64_t line = 0; line < bytes; line += LINE) __builtin_prefetch((const char*)at + AHEAD + line);
+// Several outputs are computed at once, whose weights, `span` bytes, lie in one piece of memory. Asked for in that
+// order, while the ones before are computed, they come twice as fast as in the order of use. This asks for `bytes`.
+inline void prefetch(const void* at, int64_t bytes, int64_t span) {
+    const char* ahead = (const char*)at + std::max(AHEAD, span);
+    for (int64_t line = 0; line < bytes; line += LINE) __builtin_prefetch(ahead + line);
 }
 
 // Calls add(from, distance, i) for vectors of `step` weights of consecutive rows from input `i` to `end`; the last ones
@@ -38,7 +39,7 @@ inline void prefetch(const void* at, int64_t bytes) {
 template <int O, class Weight, class Add>
 inline void sweep(const Matrix& m, const Weight* w, int64_t i, int64_t end, int64_t step, Add add) {
     for (; i + step <= end; i += step) {
-        prefetch(w + O * i, O * step * sizeof(Weight));
+        prefetch(w + O * i, O * step * sizeof(Weight), O * m.in * sizeof(Weight));
         add(w + i, m.in, i);
     }
     if (i == end) return;
@@ -99,7 +100,7 @@ void int4_tiles(const Matrix& m, const Rounded& x, const Rows& y, int64_t row, i
         for (int64_t g = 0; g < num_groups; g++) {
             Ints parts[T][R][CHAINS] = {};
             for (int64_t word = g * group_words; word < (g + 1) * group_words; word++) {
-                prefetch(words + T * word * TILE, T * sizeof(Words));
+                prefetch(words + T * word * TILE, T * sizeof(Words), T * num_words * TILE * 4);
                 Words w[T];
                 for (int t = 0; t < T; t++) w[t] = read<Words>(words + (t * num_words + word) * TILE);
 #pragma GCC unroll 4
