@@ -2,7 +2,7 @@
 
 A text follows ``<|endoftext|>``, so that its first token is predicted too. One that exceeds the context is read in
 windows of a full context that begin ``stride`` tokens apart. Every token is scored once, in the first window that
-reaches it: the first ``context`` of a text see all before them, each later one at least ``context - stride`` tokens.
+reaches it: the first ``context`` of a text see all before them, each later one at least ``context - stride + 1``.
 
 W windows, T tokens, N scored tokens, C emb_dim, V vocabulary
 """
