@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("triton", reason="triton is not installed")
 
 KERNELS = (
-    "add_linear_kernel add_linear_of_parts_kernel cross_entropy_kernel merge_kernel norm_linear_kernel "
+    "add_linear_kernel add_linear_of_parts_kernel cross_entropy_kernel embed_kernel merge_kernel norm_linear_kernel "
     "norm_qkv_kernel part_kernel part_peak_kernel peak_kernel store_kernel"
 )
 

@@ -49,14 +49,15 @@ def launch_layer(dtype: torch.dtype, C: int, num_heads: int, num_parts: int) -> 
     config = ModelConfig(num_layers=1, emb_dim=C, num_heads=num_heads)
     cache = StaticCache(Cache(config, 2, 64, dtype=dtype), 2, decode_attention.LiveLayer)
     layer = cache.layers[0]
-    cache.begin(1)
-    x, norm = torch.zeros(2, C), nn.LayerNorm(C, dtype=dtype)
+    weight, norm = torch.zeros(50257, C, dtype=dtype), nn.LayerNorm(C, dtype=dtype)
+    slots = cache.begin(1)
+    x = few_rows_gpu.embed(slots, slots, weight, weight)
     qkv, out, up, down = (nn.Linear(n * C, m * C, dtype=dtype) for n, m in [(1, 3), (1, 1), (1, 4), (4, 1)])
     q = few_rows_gpu.norm_qkv(x, norm, qkv, layer, config.head_dim)
     parts = decode_attention.attend_parts(q, layer.k, layer.v, cache.rows, cache.slots, num_parts)
     few_rows_gpu.add_linear_of_parts(x, parts, out)
     few_rows_gpu.norm_linear(x, norm, up.weight, up.bias, gelu=True)
-    few_rows_gpu.norm_linear(x, norm, torch.zeros(50257, C, dtype=dtype), None)
+    few_rows_gpu.norm_linear(x, norm, weight, None)
     few_rows_gpu.add_linear(x, torch.zeros(2, 4 * C), down)
 
 

@@ -20,6 +20,14 @@ MERGE_CHUNK = 256  # fewer, where each is first merged from parts
 MANY_OUTPUTS = 16384  # as those of an output layer: a program takes more of them, as each normalises its input anew
 
 
+def embed(tokens: Tensor, slots: Tensor, token_weight: Tensor, position_weight: Tensor) -> Tensor:
+    """What tokens (B, 1) at slots (B, 1) mean, (B, C) in float32."""
+    B, C = len(tokens), token_weight.shape[1]
+    x = torch.empty(B, C, device=tokens.device)
+    embed_kernel[(B,)](tokens, slots, token_weight, position_weight, x, C, triton.next_power_of_2(C), num_warps=4)
+    return x
+
+
 def norm_linear(x: Tensor, norm: nn.LayerNorm, weight: Tensor, bias: Tensor | None, gelu: bool = False) -> Tensor:
     """``gelu(linear(norm(x)))`` of x (B, C), both float32; without ``gelu`` the product itself."""
     (B, C), N = x.shape, len(weight)
@@ -58,6 +66,16 @@ def add_linear_of_parts(x: Tensor, parts: tuple[Tensor, Tensor, Tensor], linear:
     add_linear_of_parts_kernel[(triton.cdiv(C, rows), B)](
         x, *parts, linear.weight, linear.bias, P, D, C, rows, chunk, num_warps=8
     )
+
+
+@triton.jit
+def embed_kernel(tokens, slots, token_weight, position_weight, x, C: tl.constexpr, WIDTH: tl.constexpr):
+    """One row (program axis 0)."""
+    row = tl.program_id(0)
+    c = tl.arange(0, WIDTH)
+    token = tl.load(token_weight + tl.load(tokens + row) * C + c, mask=c < C)
+    position = tl.load(position_weight + tl.load(slots + row) * C + c, mask=c < C)
+    tl.store(x + row * C + c, token.to(tl.float32) + position.to(tl.float32), mask=c < C)
 
 
 @triton.jit

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from typing import cast
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glassgpt.kernels.decode_attention import DecodeAttention, LiveLayer, attend_parts, parts
-from glassgpt.kernels.few_rows_gpu import add_linear, add_linear_of_parts, norm_linear, norm_qkv
+from glassgpt.kernels.few_rows_gpu import add_linear, add_linear_of_parts, embed, norm_linear, norm_qkv
 from glassgpt.kernels.likeliest import likeliest
 from glassgpt.model.cache import Cache
 from glassgpt.model.gpt import GPT, Attention, Block, use_attention
@@ -56,8 +55,7 @@ class FusedReader(LiveReader):
         model, config = self.model, self.model.config
         if len(tokens) > FEW_ROWS:
             return super().__call__(tokens, cache)
-        positions = cache.begin(1)  # (B, 1)
-        x = (F.embedding(tokens, model.token_embedding.weight).float() + model.position_embedding(positions))[:, 0]
+        x = embed(tokens, cache.begin(1), model.token_embedding.weight, model.position_embedding.weight)  # (B, C)
         # Half as many parts as there could be: every program of the projection reads all of them.
         P = max(1, parts(len(tokens) * config.num_heads, cache.capacity) // 2)
         for block, layer in zip(model.blocks, cache.layers, strict=True):
