@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glassgpt.cli.options import UsageError, console, progress
+from glassgpt.cli.options import UsageError, progress
 from glassgpt.cli.settings import resolve
 from glassgpt.cli.texts import for_texts
 
@@ -83,20 +84,21 @@ class Dial:
     def explain(self, budget: Budget) -> None:
         """Says on stderr what was chosen and why."""
         config, model, text = budget.config, budget.model, budget.text
-        sizes = ", ".join(f"{size / 1e6:.2g}M {loss:.2f}" for size, loss in budget.losses.items())
-        console(stderr=True).print(
-            f"{clock(self.seconds)} from the start, {clock(self.elapsed)} of it are gone\n"
+        sizes = ", ".join(f"{size / 1e6:.2g} M" for size in budget.losses)
+        speed = config.batch_size * model.context_length / budget.step_seconds
+        lines = [
             f"model  {model.num_layers} blocks, {model.num_heads} heads, {model.emb_dim} wide: "
-            f"{model.num_parameters:,} parameters, as the lowest loss expected of those timed here ({sizes})\n"
+            f"{model.num_parameters:,} parameters, of which the lowest loss is expected; timed here: {sizes}",
             f"text   {text.tokens:,} tokens of {text.vocab_size:,} kinds, read {budget.epochs:.1f} times "
-            f"(to 4 as good as new text, beyond 16 nothing gained); {text.held_out:,} held out\n"
-            f"batch  {config.batch_size} windows of {model.context_length}, which makes {config.steps:,} steps of "
-            f"{1000 * budget.step_seconds:.3g} ms; evaluation every {config.evaluation.every:,}\n"
-            f"end    expected in {clock(budget.seconds)}: "
-            f"{config.batch_size * model.context_length / budget.step_seconds:,.0f} tokens/s, "
-            f"{budget.tokens / model.num_parameters:.2g} tokens a parameter",
-            markup=False,
-        )
+            f"(4 are as good as new text, beyond 16 nothing is gained); {text.held_out:,} held out",
+            f"batch  {config.batch_size} windows of {model.context_length} tokens; {budget.tokens / 1e6:,.3g} M tokens "
+            f"in all, {budget.tokens / model.num_parameters:.2g} a parameter (20 are best for new text)",
+            f"steps  {config.steps:,} of {1000 * budget.step_seconds:.3g} ms, {speed:,.0f} tokens/s; "
+            f"an evaluation every {config.evaluation.every:,}",
+            f"time   {clock(self.elapsed)} for reading and timing, "
+            f"{clock(budget.seconds)} for training, evaluations and checkpoints",
+        ]
+        print(*lines, sep="\n", file=sys.stderr)
 
     def outcome(self) -> str:
         """How long it took and how far that is from what was asked for."""

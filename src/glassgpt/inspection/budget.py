@@ -88,9 +88,10 @@ def allocate(
         tokens = config.rows * model.context_length
         a_token = pace(config, text.vocab_size).step(model.num_layers, tokens) / tokens
         loss = expected_loss(model.num_parameters, max(1.0, seconds / a_token), text.tokens)
-        if losses and loss > min(losses.values()):
-            break
+        is_worse = bool(losses) and loss > min(losses.values())
         losses[model.num_parameters] = loss
+        if is_worse:
+            break
         chosen = settings(rung, seconds / a_token / STEPS, text, at_once)
     final = fitted(chosen, text, build, free) if chosen else None
     if final is None:
