@@ -13,7 +13,7 @@ import torch
 
 import glassgpt
 
-PEERS = ("transformers", "tiktoken", "tokenizers", "xllamacpp")
+PEERS = ("transformers", "tiktoken", "tokenizers", "xllamacpp", "llama_cpp_python")
 
 
 def print_machine() -> None:

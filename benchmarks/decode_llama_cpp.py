@@ -1,17 +1,21 @@
 """Generation on the CPU against llama.cpp: the same weights, both sides in turn in one process.
 
-    python benchmarks/llama_cpp.py [--size gpt2] [--new 64] [--rounds 8] [--threads 2] [--folder DIR] [--json FILE]
+    python benchmarks/decode_llama_cpp.py [--size gpt2] [--new 64] [--rounds 8] [--threads 2] [--folder DIR]
 
 Weights are random (speed does not depend on them), one sequence, greedy, no end of text. Decoding counts the tokens
 after the first; reading a prompt of 512 tokens counts everything up to the first. llama.cpp runs with flash attention
 on or off, whichever is faster here, and its own clock is taken. Its q4_0 files keep eight bits in the output layer, and
 so does our int4.
-Needs the development dependencies; ``--folder`` keeps the 1.1 GB of weights for the next time.
+
+Needs ``pip install llama-cpp-python``, which compiles llama.cpp for this processor (some minutes). Without it the
+development dependency xllamacpp is taken, whose package has no AVX-512: what the peer can do here is printed.
+``--folder`` keeps the 1.1 GB of weights for the next time, ``--json`` writes the rates.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import statistics
 import tempfile
@@ -20,7 +24,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-import xllamacpp
 from _report import print_machine
 
 import glassgpt
@@ -33,7 +36,13 @@ from glassgpt.model.gpt import GPT, initialize
 from glassgpt.tokenizer.gpt2 import gpt2
 from glassgpt.weights.formats import open_model, write_model
 
-Answer = tuple[float, list[int] | str]  # tokens a second, and what was said
+try:
+    import llama_cpp
+except ImportError:
+    llama_cpp = None
+    import xllamacpp
+
+Side = Callable[[list[int], int], tuple[float, str]]  # prompt, number of tokens -> tokens a second, text
 
 # Row -> our precision, llama.cpp's file, what we want to reach of its speed.
 DECODING = {
@@ -60,7 +69,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     print_machine()
-    print(f"llama.cpp: {xllamacpp.get_system_info()}")
+    print(f"llama.cpp: {llama_cpp.llama_print_system_info().decode() if llama_cpp else xllamacpp.get_system_info()}")
     print(f"memory: {read_rate():.0f} GB/s by a plain sum of float32 in huge pages\n")
 
     with tempfile.TemporaryDirectory() as temporary:
@@ -95,7 +104,7 @@ def compare(row: str, directory: Path, args: argparse.Namespace) -> tuple[list[f
         generator = torch.Generator().manual_seed(turn)
         prompt = torch.randint(50257, (length,), generator=generator).tolist()
         answers = theirs(prompt, new), ours(prompt, new)
-        same = answers[0][1] == gpt2().decode(answers[1][1])
+        same = answers[0][1] == answers[1][1]
         print(f"{row} {turn}: {answers[0][0]:.1f}, {answers[1][0]:.1f}{', the same text' if same else ''}", flush=True)
         if turn:  # the first warms up
             for side, answer in zip(rates, answers, strict=True):
@@ -103,10 +112,10 @@ def compare(row: str, directory: Path, args: argparse.Namespace) -> tuple[list[f
     return rates
 
 
-def our_side(directory: Path, precision: str) -> Callable[[list[int], int], Answer]:
+def our_side(directory: Path, precision: str) -> Side:
     model = glassgpt.load(directory, precision).model
 
-    def run(prompt: list[int], new: int) -> Answer:
+    def run(prompt: list[int], new: int) -> tuple[float, str]:
         engine = Engine(model, num_rows=1)
         sequence = engine.add(prompt, SamplingParams(max_new_tokens=new, temperature=0.0, stop_at_eot=False), seed=1)
         start = time.perf_counter()
@@ -115,37 +124,61 @@ def our_side(directory: Path, precision: str) -> Callable[[list[int], int], Answ
         while not engine.is_idle:
             engine.step()
         rate = len(prompt) / (read - start) if new == 1 else (new - 1) / (time.perf_counter() - read)
-        return rate, sequence.tokens[len(prompt) :]
+        return rate, gpt2().decode(sequence.tokens[len(prompt) :])
 
     return run
 
 
-def their_side(file: Path, threads: int) -> Callable[[list[int], int], Answer]:
-    """llama.cpp with the kind of attention that is faster here."""
-    kinds = xllamacpp.llama_flash_attn_type
-    sides = [
-        llama(file, threads, kinds.LLAMA_FLASH_ATTN_TYPE_ENABLED),
-        llama(file, threads, kinds.LLAMA_FLASH_ATTN_TYPE_DISABLED),
-    ]
+def their_side(file: Path, threads: int) -> Side:
+    """llama.cpp with flash attention or without, whichever is faster here."""
+    sides = [(compiled if llama_cpp else packaged)(file, threads, flash) for flash in (True, False)]
     prompt = list(range(1000, 1000 + PROMPT))
     for side in sides:
         side(prompt, 4)
     return max(sides, key=lambda side: max(side(prompt, 16)[0] for _ in range(2)))
 
 
-def llama(file: Path, threads: int, flash: xllamacpp.llama_flash_attn_type) -> Callable[[list[int], int], Answer]:
+def compiled(file: Path, threads: int, flash: bool) -> Side:
+    """llama.cpp as llama-cpp-python compiled it for this processor."""
+    sizes = {"n_ctx": 1024, "n_batch": 512, "n_ubatch": 512, "n_threads": threads, "n_threads_batch": threads}
+    model = llama_cpp.Llama(str(file), flash_attn=flash, verbose=False, no_perf=False, **sizes)
+    context = model.ctx
+
+    def likeliest() -> int:
+        address = ctypes.addressof(llama_cpp.llama_get_logits(context).contents)
+        logits = (ctypes.c_float * model.n_vocab()).from_address(address)
+        return int(torch.frombuffer(logits, dtype=torch.float32).argmax())
+
+    def run(prompt: list[int], new: int) -> tuple[float, str]:
+        model.reset()
+        llama_cpp.llama_perf_context_reset(context)
+        model.eval(prompt)
+        ids = [likeliest()]
+        while len(ids) < new:
+            model.eval(ids[-1:])
+            ids.append(likeliest())
+        times = llama_cpp.llama_perf_context(context)
+        seconds = (times.t_p_eval_ms if new == 1 else times.t_eval_ms) / 1000
+        return (len(prompt) if new == 1 else times.n_eval) / seconds, gpt2().decode(ids)
+
+    return run
+
+
+def packaged(file: Path, threads: int, flash: bool) -> Side:
+    """llama.cpp as it comes with xllamacpp."""
+    kinds = xllamacpp.llama_flash_attn_type
     params = xllamacpp.CommonParams()
     params.model.path = str(file)
     params.n_ctx, params.n_parallel, params.n_batch, params.n_ubatch = 1024, 1, 512, 512
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
-    params.flash_attn_type, params.verbosity = flash, -1
+    params.flash_attn_type = kinds.LLAMA_FLASH_ATTN_TYPE_ENABLED if flash else kinds.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    params.verbosity = -1
     server = xllamacpp.Server(params)
 
-    def run(prompt: list[int], new: int) -> Answer:
+    def run(prompt: list[int], new: int) -> tuple[float, str]:
         request = {"prompt": prompt, "max_tokens": new, "temperature": 0, "ignore_eos": True, "cache_prompt": False}
         answer = server.handle_completions(request)
-        times = answer["timings"]
-        rate = times["prompt_per_second" if new == 1 else "predicted_per_second"]
+        rate = answer["timings"]["prompt_per_second" if new == 1 else "predicted_per_second"]
         return rate, answer["choices"][0]["text"]
 
     return run
