@@ -37,7 +37,7 @@ def choose(seconds: float, text: Text, flops: float, free: float = 64e9, **fixed
             block=seconds / (model.num_layers + 1), ends=seconds / (model.num_layers + 1), micro_step=0, update=0
         )
 
-    return allocate(seconds, text, lambda settings: build(settings | fixed), pace, free)
+    return allocate(lambda: seconds, text, lambda settings: build(settings | fixed), pace, free)
 
 
 @pytest.mark.parametrize("minutes", [1, 10, 600])

@@ -67,7 +67,7 @@ class Dial:
             text = prepared(config, directory)
             with progress("timing models of this machine's size"):
                 budget = allocate(
-                    self.seconds - self.elapsed,
+                    lambda: self.seconds - self.elapsed,
                     text,
                     lambda settings: resolve(RunConfig, None, base | settings | overrides),
                     calibrate,

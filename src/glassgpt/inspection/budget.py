@@ -26,6 +26,7 @@ FORWARD = 1 / 3  # of a token's time in training, which an evaluation takes
 
 Settings = dict[str, Any]
 Build = Callable[[Settings], RunConfig]
+PaceOf = Callable[[RunConfig, int], Pace]  # of a configuration and the size of its vocabulary
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,10 @@ class Budget:
 
 
 def allocate(
-    seconds: float, text: Text, build: Build, pace: Callable[[RunConfig, int], Pace], free: float, at_once: int = 8192
+    left: Callable[[], float], text: Text, build: Build, pace: PaceOf, free: float, at_once: int = 8192
 ) -> Budget:
-    """The run whose loss should be lowest after ``seconds`` on a device with ``free`` bytes of memory, computing up to
-    ``at_once`` tokens together.
+    """The run whose loss should be lowest after the seconds that are ``left``, on a device with ``free`` bytes of
+    memory, computing up to ``at_once`` tokens together.
 
     ``build`` makes a configuration of settings by dotted path, and may insist on others; ``pace`` times it.
 
@@ -78,7 +79,7 @@ def allocate(
     losses: dict[int, float] = {}
     chosen: Settings = {}
     for rung in LADDER:
-        suggested = fitted(settings(rung, 2048, text, at_once), text, build, free)
+        suggested = fitted(settings(rung, at_once / 4, text, at_once), text, build, free)
         if suggested is None:
             break
         config = build(suggested)
@@ -87,25 +88,21 @@ def allocate(
             break
         tokens = config.rows * model.context_length
         a_token = pace(config, text.vocab_size).step(model.num_layers, tokens) / tokens
-        loss = expected_loss(model.num_parameters, max(1.0, seconds / a_token), text.tokens)
+        tokens_in_time = max(1.0, left() / a_token)
+        loss = expected_loss(model.num_parameters, tokens_in_time, text.tokens)
         is_worse = bool(losses) and loss > min(losses.values())
         losses[model.num_parameters] = loss
         if is_worse:
             break
-        chosen = settings(rung, seconds / a_token / STEPS, text, at_once)
+        chosen = settings(rung, tokens_in_time / STEPS, text, at_once)
     final = fitted(chosen, text, build, free) if chosen else None
     if final is None:
         raise ValueError(f"no model fits {free / 2**30:.1f} GiB of free memory: close other programs")
-    return in_time(seconds, final, text, build, pace, losses)
+    return in_time(left, final, text, build, pace, losses)
 
 
 def in_time(
-    seconds: float,
-    chosen: Settings,
-    text: Text,
-    build: Build,
-    pace: Callable[[RunConfig, int], Pace],
-    losses: dict[int, float],
+    left: Callable[[], float], chosen: Settings, text: Text, build: Build, pace: PaceOf, losses: dict[int, float]
 ) -> Budget:
     """The budget of settings that lack only the steps."""
     config = build(chosen)
@@ -117,6 +114,7 @@ def in_time(
     evaluation = FORWARD * windows * model.context_length * measured.token(model.num_layers)
     checkpoint = 12 * model.num_parameters / SAVING
     around = STARTING + EVALUATIONS * evaluation + CHECKPOINTS * checkpoint
+    seconds = left()
     steps = int((seconds - around) / step)
     if steps < MIN_STEPS:
         raise ValueError(
