@@ -99,6 +99,21 @@ def test_recording_may_run_the_step(model):
     assert run(AheadEngine(model, num_steps=4, capture=record), GREEDY) == run(AheadEngine(model, num_steps=4), GREEDY)
 
 
+def test_the_next_launch_is_under_way_while_one_is_handed_out_and_none_is_wasted(model):
+    launches = []
+
+    def count(step):
+        return lambda: (launches.append(1), step())
+
+    engine = AheadEngine(model, num_steps=3, capture=count)
+    engine.add(PROMPTS[0], GREEDY, seed=5)  # one token comes with the prompt, nine more in three launches
+    counts = []
+    while not engine.is_idle:
+        engine.step()
+        counts.append(len(launches))
+    assert counts == [0, 2, 2, 2, 3, 3, 3, 3, 3, 3]
+
+
 def test_buckets():
     assert [bucket(B) for B in (1, 2, 3, 5, 64, 65, 128, 129)] == [1, 2, 4, 8, 64, 128, 128, 192]
 

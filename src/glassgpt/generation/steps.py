@@ -22,6 +22,7 @@ from glassgpt.model.gpt import GPT
 from glassgpt.model.static_cache import StaticCache, StaticLayer
 
 Capture = Callable[[Callable[[], None]], Callable[[], None]]
+Said = tuple[list[list[int]], list[list[float]]]  # ids and log-probabilities, each (num_steps, B)
 
 
 class Reader(Protocol):
@@ -74,15 +75,20 @@ class Steps:
         self.capture = capture or (cuda_graph if cache.device.type == "cuda" else as_it_is)
         self._launches: dict[int, Launch] = {}
 
+    def __call__(self, rows: list[int], lengths: list[int], tokens: list[int], draws: list[list[float]]) -> Said:
+        """What ``start`` says, once it is known."""
+        return self.start(rows, lengths, tokens, draws)()
+
     @torch.inference_mode()
-    def __call__(
+    def start(
         self, rows: list[int], lengths: list[int], tokens: list[int], draws: list[list[float]]
-    ) -> tuple[list[list[int]], list[list[float]]]:
-        """The next ids of each row and their log-probabilities, step by step: both (num_steps, B).
+    ) -> Callable[[], Said]:
+        """Launches the steps; what is returned waits for the next ids of each row and their log-probabilities, and is
+        to be called before the next start.
 
         Row ``rows[b]`` of the cache holds ``lengths[b]`` tokens, fewer than its capacity, and reads ``tokens[b]``
-        first; ``draws`` (num_steps, B) decide the choices. What a row says once it is full means nothing. The cache
-        gains the tokens read; that they count is for the caller to tell it.
+        first; ``draws`` (num_steps, B) decide the choices, and are nothing where these are greedy. What a row says once
+        it is full means nothing. The cache gains the tokens read; that they count is for the caller to tell it.
         """
         assert max(lengths) < self.cache.capacity
         size = bucket(len(rows))
@@ -95,7 +101,7 @@ class Steps:
             launch.record(self.capture)
             launch.load(rows, lengths, tokens, draws)  # recording may have run it
         launch.run()
-        return launch.ids[:, : len(rows)].tolist(), launch.logprobs[:, : len(rows)].tolist()
+        return lambda: (launch.ids[:, : len(rows)].tolist(), launch.logprobs[:, : len(rows)].tolist())
 
 
 class Launch:
