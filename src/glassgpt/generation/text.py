@@ -14,6 +14,7 @@ from glassgpt.generation.engine import NUM_ROWS
 from glassgpt.generation.loading import load_in
 from glassgpt.generation.sampling import SamplingParams
 from glassgpt.generation.scoring import Progress, Score, logprobs, stride_for
+from glassgpt.generation.speculation import DraftModel, Propose, lookup
 from glassgpt.generation.writer import Completion, Writer
 from glassgpt.model.gpt import GPT
 from glassgpt.quantization.precision import Precision, precision_of
@@ -54,26 +55,59 @@ class LanguageModel:
         """In what the model keeps its matrices."""
         return precision_of(self.model)
 
-    def writer(self, **limits: Any) -> Writer:
-        """Continues prompts that come at any time; ``limits`` are those of ``Engine``."""
-        return Writer(self.model, self.tokenizer, **limits)
+    def writer(self, *, speculate: str | LanguageModel | None = None, **limits: Any) -> Writer:
+        """Continues prompts that come at any time; ``limits`` are those of ``Engine``.
+
+        ``speculate``, "lookup" or a smaller model to draft, gives the same tokens in fewer passes, to one prompt at a
+        time.
+
+        Raises:
+            ValueError: the draft model has another vocabulary, or there is no such speculation.
+        """
+        propose = None if speculate is None else self._proposals(speculate)
+        return Writer(self.model, self.tokenizer, propose, **limits)
+
+    def _proposals(self, speculate: str | LanguageModel) -> Propose:
+        """What guesses the tokens to come."""
+        if isinstance(speculate, LanguageModel):
+            sizes = speculate.model.config.vocab_size, self.model.config.vocab_size
+            if sizes[0] != sizes[1] or speculate.tokenizer.sha256 != self.tokenizer.sha256:
+                raise ValueError(
+                    f"the draft model's vocabulary ({sizes[0]} tokens) is not that of the model ({sizes[1]} tokens): "
+                    "choose a draft with the same tokenizer, or 'lookup'"
+                )
+            return DraftModel(speculate.model)
+        if speculate != "lookup":
+            raise ValueError(f"there is no speculation {speculate!r}: choose 'lookup', or give a smaller model")
+        return lookup
 
     @overload
     def generate(self, prompt: str, *, seed: int | None = None, **params: Any) -> str: ...
     @overload
     def generate(self, prompt: Sequence[str], *, seed: int | None = None, **params: Any) -> list[str]: ...
     def generate(self, prompt: str | Sequence[str], *, seed: int | None = None, **params: Any) -> str | list[str]:
-        """The text that follows a prompt, or each of several; ``params`` are those of ``SamplingParams``."""
+        """The text that follows a prompt, or each of several; ``params`` are those of ``SamplingParams``, and
+        ``speculate`` as ``writer`` takes it."""
         prompts = [prompt] if isinstance(prompt, str) else prompt
         texts = [completion.text for completion in self.complete(prompts, seed=seed, **params)]
         return texts[0] if isinstance(prompt, str) else texts
 
     def complete(
-        self, prompts: Sequence[str], *, n: int = 1, seed: int | None = None, **params: Any
+        self,
+        prompts: Sequence[str],
+        *,
+        n: int = 1,
+        seed: int | None = None,
+        speculate: str | LanguageModel | None = None,
+        **params: Any,
     ) -> list[Completion]:
-        """``n`` completions of each prompt, prompt by prompt, computed together; each is what it would be alone."""
+        """``n`` completions of each prompt, prompt by prompt, computed together; each is what it would be alone.
+
+        With ``speculate``, as ``writer`` takes it, they are computed one after another.
+        """
         checked, seed = SamplingParams(**params), secrets.randbelow(2**32) if seed is None else seed
-        writer = self.writer(num_rows=max(1, min(NUM_ROWS, n * len(prompts))))
+        num_rows = 1 if speculate is not None else max(1, min(NUM_ROWS, n * len(prompts)))
+        writer = self.writer(speculate=speculate, num_rows=num_rows)
         completions = [writer.add(prompt, checked, seed, choice) for prompt in prompts for choice in range(n)]
         while not writer.is_idle:
             writer.step()
@@ -102,9 +136,11 @@ class LanguageModel:
         """``score(text).perplexity``."""
         return self.score(text, stride).perplexity
 
-    def stream(self, prompt: str, *, seed: int | None = None, **params: Any) -> Iterator[str]:
+    def stream(
+        self, prompt: str, *, seed: int | None = None, speculate: str | LanguageModel | None = None, **params: Any
+    ) -> Iterator[str]:
         """The text that follows a prompt, in pieces of whole characters as they become certain."""
-        writer = self.writer(num_rows=1)
+        writer = self.writer(speculate=speculate, num_rows=1)
         writer.add(prompt, SamplingParams(**params), secrets.randbelow(2**32) if seed is None else seed)
         while not writer.is_idle:
             for piece in writer.step():

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from glassgpt.generation.ahead import engine_for
 from glassgpt.generation.sampling import SamplingParams
 from glassgpt.generation.sequence import Sequence, Token
+from glassgpt.generation.speculation import Propose, SpeculativeEngine, Tally
 from glassgpt.generation.stops import StopText
 from glassgpt.model.gpt import GPT
 from glassgpt.tokenizer.tokenizer import Tokenizer
@@ -44,12 +45,18 @@ class Piece(NamedTuple):
 class Writer:
     """Continues prompts together: ``add`` them at any time, ``step`` while not ``is_idle``.
 
-    ``limits`` are those of ``Engine``: how many run at a time, how many wait, how much is read in a step.
+    ``limits`` are those of ``Engine``: how many run at a time, how many wait, how much is read in a step. With
+    ``propose`` they run one after another, and ``tally`` counts its guesses.
     """
 
-    def __init__(self, model: GPT, tokenizer: Tokenizer, **limits: Any):
+    def __init__(self, model: GPT, tokenizer: Tokenizer, propose: Propose | None = None, **limits: Any):
         self.tokenizer = tokenizer
-        self.engine = engine_for(model, eot=tokenizer.eot, **limits)
+        self.tally: Tally | None = None
+        if propose is None:
+            self.engine = engine_for(model, eot=tokenizer.eot, **limits)
+        else:
+            self.engine = engine = SpeculativeEngine(model, propose, eot=tokenizer.eot, **limits)
+            self.tally = engine.tally
         self._drafts: dict[Sequence, Draft] = {}
 
     @property
