@@ -190,3 +190,10 @@ def test_a_run_with_a_ramp_and_a_falling_decay_resumes_bit_for_bit(make_run, tmp
     tokens = [line["tokens"] for line in story(tmp_path / "whole") if "loss" in line]
     sizes = [1, 1, 2, 2, 3, 3, 4, 4, 4, 4, 4, 4]
     assert tokens == [16 * sum(sizes[: step + 1]) for step in range(12)]
+
+
+def test_a_ramp_that_would_have_shown_other_windows_is_refused(make_run, tmp_path):
+    changes = {"micro_batch": 1, "schedule": {"ramp": 0.5, "first_batch": 1}}
+    train(make_run(**changes), tmp_path)
+    with pytest.raises(ValueError, match="tokens_seen: 576 -> 384"):
+        train(make_run(**changes, steps=24), tmp_path, resume=True)

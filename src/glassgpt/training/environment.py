@@ -15,7 +15,7 @@ from glassgpt.weights.manifest import Manifest
 # Resuming with one of these changed is another run, not the same one.
 REFUSED = (
     "config_sha256", "data.fingerprint", "data.tokenizer_sha256", "data.vocab_size", "seed", "order_version",
-    "batch.global", "batch.n_ctx", "env.dtype",
+    "batch.global", "batch.n_ctx", "tokens_seen", "env.dtype",
 )  # fmt: skip
 
 # Resuming with one of these changed is the same run with other last bits.

@@ -120,7 +120,7 @@ def restore(run: Run, checkpoints: Checkpoints, allow: Collection[str] = ()) -> 
         moments = load(checkpoint.read(OPTIMIZER))
         found.update({**from_hugging_face(weights, run.model.config), **moments})
         run.optimizer.check(moments)
-        for change in compare(checkpoint.manifest, checkpoint_facts(run, Progress()), allow):
+        for change in compare(checkpoint.manifest, checkpoint_facts(run, Progress(step=checkpoint.step)), allow):
             logger.warning(change)
         return json.loads(checkpoint.read(STATE))
 
