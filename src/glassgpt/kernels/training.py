@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +42,7 @@ def use_training_kernels(model: GPT) -> bool:
         return False
     use_attention(model, attend)
     for block in model.blocks:
-        block.mlp = FastMLP(block.mlp)
+        block.mlp = FastMLP(cast(MLP, block.mlp))
     return True
 
 

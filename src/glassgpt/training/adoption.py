@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from glassgpt.parallel.conduct import on_main
 from glassgpt.parallel.whole import fill
 from glassgpt.training.run import Run
@@ -21,7 +23,7 @@ def adopt(run: Run, source: str) -> None:
     """
     parameters = dict(run.model.named_parameters())
     shapes = {name: parameter.shape for name, parameter in parameters.items()}
-    weights = {}
+    weights: dict[str, Tensor] = {}
 
     def read() -> None:
         weights.update(load_model(find(source)).named_parameters())
