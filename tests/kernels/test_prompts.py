@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from glassgpt.kernels.few_rows import use_few_rows
-from glassgpt.kernels.prompts import is_available, read_prompt
+from glassgpt.kernels.prompts import QUERIES, attend_within, is_available, read_prompt
+from glassgpt.model.attention import attend
 from glassgpt.model.cache import Cache
 from glassgpt.model.gpt import GPT, initialize
 from glassgpt.quantization.precision import narrow, use_precision
@@ -38,6 +39,14 @@ def test_hidden_states_and_cache_are_those_of_the_plain_model(models, pieces):
     for layer, expected in zip(cache.layers, expected_cache.layers, strict=True):
         torch.testing.assert_close(layer.k, expected.k, rtol=0, atol=LOOSE)
         torch.testing.assert_close(layer.v, expected.v, rtol=0, atol=LOOSE)
+
+
+@pytest.mark.parametrize("num_tokens", [1, 7, QUERIES, 2 * QUERIES + 3])
+def test_attention_by_matrix_products_is_attention(num_tokens):
+    generator = torch.Generator().manual_seed(2)
+    q, k, v = torch.randn(3, 2, 3, num_tokens, 16, generator=generator).bfloat16()
+    expected = attend(q.float(), k.float(), v.float(), None, 0.0)
+    torch.testing.assert_close(attend_within(q, k, v).float(), expected, rtol=0, atol=LOOSE)
 
 
 @torch.inference_mode()

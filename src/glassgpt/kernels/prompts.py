@@ -16,6 +16,8 @@ from glassgpt.model.attention import attend
 from glassgpt.model.cache import Cache
 from glassgpt.model.gpt import GPT, Block
 
+QUERIES = 256  # of a prompt, whose scores are in memory together
+
 
 def is_available() -> bool:
     """Whether oneDNN is there and this processor computes in bfloat16 faster than by converting."""
@@ -31,13 +33,32 @@ def read_prompt(model: GPT, tokens: Tensor, cache: Cache) -> Tensor:
         attention, mlp = block.attention, block.mlp
         h = block.attention_norm(x).bfloat16()
         q, k, v = product(h, attention.qkv).view(B, T, -1, 3, attention.head_dim).permute(3, 0, 2, 1, 4)  # (B, H, T, D)
-        k, v, visible = layer.append(k.float(), v.float())
-        y = attend(q, k.bfloat16(), v.bfloat16(), visible, 0.0)
+        keys, values, visible = layer.append(k.float(), v.float())
+        if keys.shape[2] == T:  # nothing before this prompt
+            y = attend_within(q, k, v)
+        else:
+            y = attend(q, keys.bfloat16(), values.bfloat16(), visible, 0.0)
         x += product(y.transpose(1, 2).reshape(B, T, -1), attention.out)
         h = block.mlp_norm(x).bfloat16()
         x += product(product(h, mlp.up, "gelu"), mlp.down)
     cache.end(T)
     return model.final_norm(x)
+
+
+def attend_within(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Causal attention (B, H, T, D) of q, k and v (B, H, T, D), all bfloat16, by matrix products.
+
+    On a CPU these are several times as fast as PyTorch's own attention, its twin; scores are rounded to bfloat16.
+    """
+    B, H, T, D = q.shape
+    q, k, v = (tensor.reshape(B * H, T, D) for tensor in (q * D**-0.5, k, v))
+    y = torch.empty(B * H, T, D, dtype=q.dtype)
+    for start in range(0, T, QUERIES):
+        end = min(start + QUERIES, T)
+        later = torch.full((end - start, end), float("-inf"), dtype=q.dtype).triu(start + 1)
+        scores = torch.baddbmm(later, q[:, start:end], k[:, :end].transpose(1, 2))
+        torch.bmm(scores.softmax(-1), v[:, :end], out=y[:, start:end])
+    return y.view(B, H, T, D)
 
 
 def product(x: Tensor, linear: nn.Linear, activation: str = "none") -> Tensor:
