@@ -41,6 +41,7 @@ class Dial:
             ValueError: time or text are too short.
         """
         from glassgpt.inspection.budget import allocate
+        from glassgpt.kernels.memory import keep_freed_memory
         from glassgpt.parallel.world import World
         from glassgpt.training.calibration import calibrate
         from glassgpt.training.config import RunConfig
@@ -63,6 +64,7 @@ class Dial:
         device = find_device(config.device)
         if device.type != "cpu":
             base = base | {"precision": "bfloat16"}
+        keep_freed_memory()  # as the run will, whose pace is to be measured
         try:
             text = prepared(config, directory)
             with progress("timing models of this machine's size"):
