@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from glassgpt.weights.foreign_configs import llmc_header
 from glassgpt.weights.formats import open_model
+from glassgpt.weights.llmc_header import llmc_header
 from glassgpt.weights.untrusted import RawFile
 
 TESTS = Path(__file__).parents[1] / "tests" / "weights"

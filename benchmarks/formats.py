@@ -119,7 +119,10 @@ def row(folder: Path, form: str, dtype: str, name: str) -> dict[str, str]:
 def fresh(function: str, *arguments: object) -> Any:
     """What a function of this file returns in a process of its own."""
     command = [sys.executable, __file__, "--one", function, *map(str, arguments)]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
+    ran = subprocess.run(command, capture_output=True, text=True)
+    if ran.returncode:
+        sys.exit(ran.stderr)  # llama.cpp writes much there that is of no interest otherwise
+    return json.loads(ran.stdout.splitlines()[-1])
 
 
 def source(folder: str, size: str) -> None:

@@ -132,10 +132,9 @@ def test_a_path_traversing_index(refusal, written, tmp_path):
     secret.write_bytes(b"\2\0\0\0\0\0\0\0{}")
     path = written("hf", "hf")
     (path / "model.safetensors").unlink()
-    reasons = ["a shard is a plain file name", "is not a regular file", "null byte"]
     for name in ["../secret.safetensors", str(secret), "..", "sub/x", "a\0b", ""]:
         (path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"wte.weight": name}}))
-        assert any(each in (answer := refusal(path)) for each in reasons), answer
+        assert "a shard is a plain file name" in (answer := refusal(path)), answer
 
     path = written("openai", "openai")
     for name in ["../openai/model.ckpt", "x/model.ckpt", "..", ""]:

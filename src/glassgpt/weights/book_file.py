@@ -10,8 +10,8 @@ from pathlib import Path
 
 from glassgpt.model.config import BOOK_KEYS
 from glassgpt.weights.book import MASK, as_book, from_book
+from glassgpt.weights.book_keys import book_config, open_book
 from glassgpt.weights.files import chunks
-from glassgpt.weights.foreign_configs import book_config, open_book
 from glassgpt.weights.formats import Format
 from glassgpt.weights.lazy import LazyTensors
 from glassgpt.weights.opened import Opened, dtype_named, dtypes

@@ -5,6 +5,7 @@ Weights are one file or shards with an index of them, safetensors or, as transfo
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLED, PICKLED_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 MAX_SHARDS = 1000
 MAX_CONFIG_BYTES, MAX_INDEX_BYTES = 2**20, 16 * 2**20
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,255}")
 
 
 def load_config(directory: Path) -> ModelConfig:
@@ -86,7 +89,7 @@ def _open_shards(index: Path) -> Stored:
             files.setdefault(file, set()).add(name)
         if len(files) > MAX_SHARDS:
             raise ValueError(f"it names {len(files):,} files, expected at most {MAX_SHARDS:,}")
-        if odd := [file for file in files if Path(file).name != file]:
+        if odd := [file for file in files if not _PLAIN_NAME.fullmatch(file)]:
             raise ValueError(f"it names {odd[0][:100]!r}: a shard is a plain file name in the same directory")
         shards = {}
         for file, wanted in sorted(files.items()):

@@ -13,12 +13,15 @@ from typing import Any, NamedTuple
 
 from glassgpt.model.config import ModelConfig
 from glassgpt.tokenizer.tokenizer import Tokenizer
-from glassgpt.weights import foreign_configs as configs
+from glassgpt.weights.book_keys import book_config, book_state, open_book
 from glassgpt.weights.directory_files import load_config, load_settings, open_weight_files
 from glassgpt.weights.gguf_header import read_header as read_gguf_header
 from glassgpt.weights.gguf_keys import config_from, tokenizer_from
 from glassgpt.weights.hugging_face_config import QUANTIZED
+from glassgpt.weights.llmc_header import LLMC_MAGIC, llmc_header
+from glassgpt.weights.nanogpt_keys import nanogpt_config, nanogpt_part
 from glassgpt.weights.onnx_weights import MODEL, open_onnx
+from glassgpt.weights.openai_keys import openai_hparams, openai_prefix
 from glassgpt.weights.places import Place
 from glassgpt.weights.safetensors_header import is_safetensors, open_safetensors
 from glassgpt.weights.tensor_bundle import TensorBundle
@@ -102,24 +105,24 @@ def _quantized(path: Path) -> Header:
 
 
 def _openai(path: Path) -> Header:
-    config, _ = configs.openai_hparams(path)
-    bundle = TensorBundle(path / configs.openai_prefix(path))
+    config, _ = openai_hparams(path)
+    bundle = TensorBundle(path / openai_prefix(path))
     return Header(config, _dtypes(bundle.places), _tokenizer(path, "encoder.json"))
 
 
 def _book(path: Path) -> Header:
-    places = configs.open_book(path).places
-    return Header(configs.book_config(path, places), _dtypes(places))
+    places = open_book(path).places
+    return Header(book_config(path, places), _dtypes(places))
 
 
 def _nanogpt(path: Path) -> Header:
     file = TorchFile(path)
-    config = configs.nanogpt_config(configs.nanogpt_part(file.content, "model_args"))
-    return Header(config, _dtypes(file.stored(configs.nanogpt_part(file.content, "model")).places))
+    config = nanogpt_config(nanogpt_part(file.content, "model_args"))
+    return Header(config, _dtypes(file.stored(nanogpt_part(file.content, "model")).places))
 
 
 def _llmc(path: Path) -> Header:
-    header = configs.llmc_header(RawFile(path))
+    header = llmc_header(RawFile(path))
     return Header(header.config, {header.dtype: 4 + 12 * header.config.num_layers})
 
 
@@ -154,7 +157,7 @@ def _is_book(path: Path) -> bool:
     if not is_torch_file(path):
         return is_safetensors(path)
     try:
-        return "tok_emb.weight" in configs.book_state(TorchFile(path).content)
+        return "tok_emb.weight" in book_state(TorchFile(path).content)
     except ValueError:
         return False
 
@@ -168,5 +171,5 @@ KINDS: dict[str, Kind] = {
     "openai": Kind(_has("hparams.json", "checkpoint"), _openai),
     "book": Kind(_is_book, _book),
     "nanogpt": Kind(is_torch_file, _nanogpt),  # after the book's: it takes what is left of PyTorch's files
-    "llmc": Kind(_begins(configs.LLMC_MAGIC.to_bytes(4, "little")), _llmc),
+    "llmc": Kind(_begins(LLMC_MAGIC.to_bytes(4, "little")), _llmc),
 }

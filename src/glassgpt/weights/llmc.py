@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 
 from glassgpt.model.config import ModelConfig
-from glassgpt.weights.foreign_configs import LLMC_HEADER, LLMC_MAGIC, LLMC_PADDING, LLMC_VERSIONS, llmc_header
 from glassgpt.weights.formats import Format
 from glassgpt.weights.lazy import LazyTensors
+from glassgpt.weights.llmc_header import LLMC_HEADER, LLMC_MAGIC, LLMC_PADDING, LLMC_VERSIONS, llmc_header
 from glassgpt.weights.names import NANOGPT
 from glassgpt.weights.opened import Opened, as_gpt2, dtype_named, dtypes
 from glassgpt.weights.places import ITEMSIZES, Place, Stored

@@ -14,11 +14,11 @@ import torch
 
 from glassgpt.model.config import ModelConfig
 from glassgpt.weights.book import require_tied
-from glassgpt.weights.foreign_configs import NANOGPT_ARGUMENTS, nanogpt_config, nanogpt_part
 from glassgpt.weights.formats import Format
 from glassgpt.weights.lazy import LazyTensors
 from glassgpt.weights.names import NANOGPT
-from glassgpt.weights.opened import Opened, dtype_named, dtypes
+from glassgpt.weights.nanogpt_keys import NANOGPT_ARGUMENTS, nanogpt_config, nanogpt_part
+from glassgpt.weights.opened import Opened, as_gpt2, dtype_named, dtypes
 from glassgpt.weights.torch_files import TorchFile
 from glassgpt.weights.torch_writer import write_torch
 from glassgpt.weights.translate import blank, read_lazily, write_as, write_lazily
@@ -65,16 +65,8 @@ def write(opened: Opened, path: Path, dtype: str | None) -> None:
     Raises:
         ValueError: the output layer is not tied, or the normalisation has another epsilon.
     """
-    config = opened.config
-    if not config.tied_head:
-        raise ValueError("nanoGPT always ties the output layer to the token embedding, this model has its own")
-    if config.norm_eps != 1e-5:
-        raise ValueError(f"nanoGPT normalises with epsilon 1e-5, this model with {config.norm_eps}")
-    ours = opened.tensors.to(dtype_named(dtype))
-    biased = config.model_copy(update={"qkv_bias": True})
-    if not config.qkv_bias:
-        zeros = torch.zeros(3 * config.emb_dim, dtype=ours.blank["token_embedding.weight"].dtype)
-        ours = ours.joined({f"blocks.{layer}.attention.qkv.bias": zeros for layer in range(config.num_layers)})
+    biased = opened.config.model_copy(update={"qkv_bias": True})
+    ours = as_gpt2(opened, "nanoGPT", dtype_named(dtype))
     theirs = write_lazily(NANOGPT, ours, biased)
     names = {name: name for name in theirs}
     arguments = {name: getattr(biased, field) for name, field in NANOGPT_ARGUMENTS.items()}

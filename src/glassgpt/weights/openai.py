@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 
 from glassgpt.tokenizer.tokenizer import Tokenizer
-from glassgpt.weights.foreign_configs import OPENAI_HPARAMS, openai_hparams, openai_prefix
 from glassgpt.weights.formats import Format
 from glassgpt.weights.lazy import LazyTensors
 from glassgpt.weights.names import OPENAI
+from glassgpt.weights.openai_keys import OPENAI_HPARAMS, openai_hparams, openai_prefix
 from glassgpt.weights.opened import Opened, as_gpt2, dtypes
 from glassgpt.weights.tensor_bundle import TensorBundle
 from glassgpt.weights.tensor_bundle_writer import write_bundle
