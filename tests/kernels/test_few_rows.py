@@ -45,6 +45,16 @@ def test_every_storage_equals_the_dense_product(instructions, out, inputs):
             torch.testing.assert_close(product(x[:rows], Matrix(*fields), lib), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("instructions", SETS)
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_what_is_not_finite_does_not_vanish_in_integers(instructions, number):
+    x = random(1, 200)
+    x[0, 3] = number
+    for stored in (Int8.of(random(33, 200)), Int4.of(random(33, 200), 32)):
+        assert not product(x, Matrix(*stored.fields(None)), library(instructions)).isfinite().any()
+        assert not (rounded(x) @ stored.dense().T).isfinite().any()
+
+
 @pytest.mark.parametrize("head_dim", [16, 10])
 @torch.inference_mode()
 def test_all_blocks_at_once_equal_the_plain_model(head_dim):

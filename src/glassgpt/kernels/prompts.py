@@ -28,6 +28,7 @@ def read_prompt(model: GPT, tokens: Tensor, cache: Cache) -> Tensor:
     """``model.hidden(tokens, cache)``: the last hidden states (B, T, C) of tokens (B, T)."""
     B, T = tokens.shape
     x = model.token_embedding(tokens) + model.position_embedding(cache.begin(T))  # (B, T, C)
+    later = torch.full((T, T), float("-inf"), dtype=torch.bfloat16).triu(1)  # where a key is later than the query
     for block, layer in zip(model.blocks, cache.layers, strict=True):
         assert isinstance(block, Block)
         attention, mlp = block.attention, block.mlp
@@ -35,7 +36,7 @@ def read_prompt(model: GPT, tokens: Tensor, cache: Cache) -> Tensor:
         q, k, v = product(h, attention.qkv).view(B, T, -1, 3, attention.head_dim).permute(3, 0, 2, 1, 4)  # (B, H, T, D)
         keys, values, visible = layer.append(k.float(), v.float())
         if keys.shape[2] == T:  # nothing before this prompt
-            y = attend_within(q, k, v)
+            y = attend_within(q, k, v, later)
         else:
             y = attend(q, keys.bfloat16(), values.bfloat16(), visible, 0.0)
         x += product(y.transpose(1, 2).reshape(B, T, -1), attention.out)
@@ -45,8 +46,10 @@ def read_prompt(model: GPT, tokens: Tensor, cache: Cache) -> Tensor:
     return model.final_norm(x)
 
 
-def attend_within(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def attend_within(q: Tensor, k: Tensor, v: Tensor, later: Tensor) -> Tensor:
     """Causal attention (B, H, T, D) of q, k and v (B, H, T, D), all bfloat16, by matrix products.
+
+    ``later`` (T, T) is added to the scores: -inf where a query may not look, else 0.
 
     On a CPU these are several times as fast as PyTorch's own attention, its twin; scores are rounded to bfloat16.
     """
@@ -55,8 +58,7 @@ def attend_within(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     y = torch.empty(B * H, T, D, dtype=q.dtype)
     for start in range(0, T, QUERIES):
         end = min(start + QUERIES, T)
-        later = torch.full((end - start, end), float("-inf"), dtype=q.dtype).triu(start + 1)
-        scores = torch.baddbmm(later, q[:, start:end], k[:, :end].transpose(1, 2))
+        scores = torch.baddbmm(later[start:end, :end], q[:, start:end], k[:, :end].transpose(1, 2))
         torch.bmm(scores.softmax(-1), v[:, :end], out=y[:, start:end])
     return y.view(B, H, T, D)
 
