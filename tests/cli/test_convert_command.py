@@ -45,7 +45,7 @@ def test_json_is_the_certificate(source, capsys):
 def test_a_source_without_a_tokenizer_is_given_one(source, capsys):
     assert main(["convert", "model", "ckpt.pt", "--to", "nanogpt"]) == 0
     assert main(["convert", "ckpt.pt", "back", "--to", "gguf"]) == 1
-    assert "name it (--tokenizer)" in capsys.readouterr().err
+    assert "name it (--tokenizer gpt2)" in capsys.readouterr().err
     assert main(["convert", "ckpt.pt", "back", "--to", "hf", "--tokenizer", "model"]) == 0
     before, after = load_model(source).state_dict(), load_model(Path("back")).state_dict()
     assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
