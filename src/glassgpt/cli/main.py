@@ -34,6 +34,7 @@ COMMANDS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "Model": [
         ("generate", "glassgpt.cli.generate:generate", "continue a text with a model"),
+        ("chat", "glassgpt.cli.chat:chat", "talk with a model"),
         ("evaluate", "glassgpt.cli.evaluate:evaluate", "measure how well a model predicts a text"),
         ("plot", "glassgpt.cli.plot:plot", "draw the loss curves of runs"),
         ("replay", "glassgpt.cli.replay:replay", "show the batch that a step of a run learnt from"),
