@@ -35,7 +35,9 @@ def text(tmp_path, monkeypatch) -> Path:
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, env=ENVIRONMENT, check=True, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    return done
 
 
 def curve(directory: str) -> torch.Tensor:
