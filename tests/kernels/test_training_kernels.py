@@ -76,24 +76,22 @@ def test_gelu_at_the_ends_of_the_numbers():
     assert training.gelu(torch.tensor([float("nan")])).isnan().all()
 
 
-@pytest.mark.parametrize("T", [2, 17, 64])
-def test_causal_attention_in_float32(T):
-    qkv = [numbers(2, 3, T, 8, seed=seed) for seed in range(3)]
-    assert error(results(attend, *qkv), exactly(plain_attend, *qkv)) < 1e-6
-
-
 def test_attention_in_parts_is_attention_at_once(monkeypatch):
-    q, k, v = (numbers(2, 3, 16, 8, seed=seed) for seed in range(3))
+    q, k, v = (numbers(2, 3, 16, 8, dtype=torch.bfloat16, seed=seed) for seed in range(3))
     whole = results(attend, q, k, v)
-    monkeypatch.setattr(training, "SCRATCH", 4 * 16 * 16 * 4)
+    monkeypatch.setattr(training, "SCRATCH", 4 * 16 * 16 * 2)
     for part, expected in zip(results(attend, q, k, v), whole, strict=True):
-        torch.testing.assert_close(part, expected, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(part, expected, rtol=1 / 128, atol=1e-2)
 
 
-def test_attention_with_a_mask_is_the_models_own():
-    q, k, v = (numbers(1, 1, 4, 8, seed=seed) for seed in range(3))
-    visible = torch.eye(4, dtype=torch.bool)
-    torch.testing.assert_close(training.attend(q, k, v, visible, 0.0), v)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_other_attention_is_the_models_own(dtype):
+    q, k, v = (numbers(1, 1, 4, 8, dtype=dtype, seed=seed) for seed in range(3))
+    torch.testing.assert_close(training.attend(q, k, v, torch.eye(4, dtype=torch.bool), 0.0), v)
+    torch.testing.assert_close(training.attend(q[:, :, :1], k, v, None, 0.0), plain_attend(q[:, :, :1], k, v))
+    torch.testing.assert_close(
+        training.attend(q.float(), k.float(), v.float(), None, 0.0), plain_attend(q.float(), k.float(), v.float())
+    )
 
 
 def loss_and_gradient(cross_entropy_, logits: Tensor, targets: Tensor) -> list[Tensor]:
@@ -125,7 +123,7 @@ def test_bfloat16_is_rounded_once():
     torch.testing.assert_close(gradient, plain_gradient, rtol=1 / 128, atol=1e-6)
 
 
-@pytest.mark.parametrize("T", [16, 128])
+@pytest.mark.parametrize("T", [2, 17, 128])
 def test_attention_in_bfloat16_errs_little_more_than_pytorchs(T):
     """PyTorch keeps the scores in float32, these kernels round them once."""
     qkv = [(numbers(2, 2, T, 64, seed=seed).detach() / 3).to(torch.bfloat16).requires_grad_() for seed in range(3)]

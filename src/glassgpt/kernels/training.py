@@ -30,8 +30,8 @@ def library(instructions: str | None = None) -> ctypes.CDLL | None:
     pointer, count, flag = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
     lib.glassgpt_gelu.argtypes = [flag, pointer, pointer, count]
     lib.glassgpt_gelu_backward.argtypes = [flag, pointer, pointer, pointer, count]
-    lib.glassgpt_softmax.argtypes = [flag, pointer, count, count, ctypes.c_float]
-    lib.glassgpt_softmax_backward.argtypes = [flag, pointer, pointer, count, count, ctypes.c_float]
+    lib.glassgpt_softmax.argtypes = [pointer, count, count, ctypes.c_float]
+    lib.glassgpt_softmax_backward.argtypes = [pointer, pointer, count, count, ctypes.c_float]
     lib.glassgpt_cross_entropy.argtypes = [flag, pointer, pointer, pointer, count, count, ctypes.c_float]
     return lib
 
@@ -68,20 +68,22 @@ class _Gelu(torch.autograd.Function):
         x = x.contiguous()
         ctx.save_for_backward(x)
         y = torch.empty_like(x)
-        _call("gelu", x, x.data_ptr(), y.data_ptr(), x.numel())
+        _call("gelu", _is_bfloat16(x), x.data_ptr(), y.data_ptr(), x.numel())
         return y
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         [x], grad = ctx.saved_tensors, grads[0].contiguous()
         slope = torch.empty_like(x)
-        _call("gelu_backward", x, x.data_ptr(), grad.data_ptr(), slope.data_ptr(), x.numel())
+        _call("gelu_backward", _is_bfloat16(x), x.data_ptr(), grad.data_ptr(), slope.data_ptr(), x.numel())
         return slope
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, visible: Tensor | None, dropout: float) -> Tensor:
-    """``model.attention.attend``; what is not training in causal order without dropout is left to that."""
-    if visible is not None or dropout > 0 or q.shape[2] < 2 or q.shape != k.shape:
+    """``model.attention.attend``, which is also what computes anything but causal bfloat16 without dropout: its float32
+    is the faster one."""
+    is_causal = visible is None and q.shape[2] > 1 and q.shape == k.shape
+    if not is_causal or dropout > 0 or q.dtype != torch.bfloat16:
         return attention.attend(q, k, v, visible, dropout)
     return _CausalAttention.apply(q, k, v)
 
@@ -111,7 +113,7 @@ class _CausalAttention(torch.autograd.Function):
             p = _softmax(q, k, probabilities)
             torch.bmm(p.mT, dy, out=dv)
             d = torch.bmm(dy, v.mT, out=errors[: len(q)])
-            _call("softmax_backward", p, p.data_ptr(), d.data_ptr(), len(p), p.shape[-1], _scale(q))
+            _call("softmax_backward", p.data_ptr(), d.data_ptr(), len(p), p.shape[-1], _scale(q))
             torch.bmm(d, k, out=dq)
             torch.bmm(d.mT, q, out=dk)
         dq, dk, dv = (x.view(ctx.shape) for x in gradients)
@@ -127,7 +129,7 @@ def _scratch(heads: Tensor) -> Tensor:
 def _softmax(q: Tensor, k: Tensor, room: Tensor) -> Tensor:
     """The causal attention (heads, T, T) of q over k, in ``room``."""
     scores = torch.bmm(q, k.mT, out=room[: len(q)])
-    _call("softmax", scores, scores.data_ptr(), len(scores), scores.shape[-1], _scale(q))
+    _call("softmax", scores.data_ptr(), len(scores), scores.shape[-1], _scale(q))
     return scores
 
 
@@ -138,11 +140,24 @@ def _scale(q: Tensor) -> float:
 def cross_entropy_(logits: Tensor, targets: Tensor, scale: float) -> Tensor:
     """The cross-entropy (N,) of logits (N, V), which become ``scale`` times its gradient."""
     losses = torch.empty(len(logits), dtype=torch.float32)
-    _call("cross_entropy", logits, logits.data_ptr(), targets.data_ptr(), losses.data_ptr(), *logits.shape, scale)
+    _call(
+        "cross_entropy",
+        _is_bfloat16(logits),
+        logits.data_ptr(),
+        targets.data_ptr(),
+        losses.data_ptr(),
+        *logits.shape,
+        scale,
+    )
     return losses
 
 
-def _call(name: str, like: Tensor, *arguments: float) -> None:
+def _is_bfloat16(x: Tensor) -> bool:
+    assert x.is_contiguous() and x.dtype in (torch.float32, torch.bfloat16)
+    return x.dtype == torch.bfloat16
+
+
+def _call(name: str, *arguments: float) -> None:
     lib = library()
-    assert lib is not None and like.is_contiguous()
-    getattr(lib, f"glassgpt_{name}")(like.dtype == torch.bfloat16, *arguments)
+    assert lib is not None
+    getattr(lib, f"glassgpt_{name}")(*arguments)

@@ -1,5 +1,5 @@
-// What training on a CPU spends its time on beside matrix products: GELU, the softmax of attention and cross-entropy,
-// each with its gradient, each in one pass over memory, in float32 or bfloat16 with float32 inside.
+// What training on a CPU spends its time on beside matrix products: GELU and cross-entropy in float32 or bfloat16, the
+// softmax of attention in bfloat16, each with its gradient, each in one pass over memory, with float32 inside.
 //
 // Plain loops over floats, which compilers turn into vector instructions of whatever set they are told to use.
 //
@@ -93,11 +93,10 @@ float largest(const Value* x, int64_t count) {
 }
 
 // Causal softmax in place over scores (matrices, T, T): row t keeps its first t + 1 numbers, the others become zero.
-template <class Value>
-void softmax(Value* scores, int64_t matrices, int64_t T, float scale) {
+void softmax(bfloat16* scores, int64_t matrices, int64_t T, float scale) {
 #pragma omp parallel for schedule(static)
     for (int64_t row = 0; row < matrices * T; row++) {
-        Value* p = scores + row * T;
+        bfloat16* p = scores + row * T;
         int64_t seen = row % T + 1;
         float top = largest(p, seen), total = 0;
 #pragma omp simd reduction(+ : total)
@@ -105,24 +104,23 @@ void softmax(Value* scores, int64_t matrices, int64_t T, float scale) {
         float share = 1.f / total;
 #pragma omp simd
         for (int64_t i = 0; i < seen; i++) store(&p[i], exponential(scale * (load(p[i]) - top)) * share);
-        std::memset((void*)(p + seen), 0, (T - seen) * sizeof(Value));
+        std::memset((void*)(p + seen), 0, (T - seen) * sizeof(bfloat16));
     }
 }
 
 // The gradient of softmax in place: given p and in d the gradient of p, d becomes that of the scores.
-template <class Value>
-void softmax_backward(const Value* probabilities, Value* gradients, int64_t matrices, int64_t T, float scale) {
+void softmax_backward(const bfloat16* probabilities, bfloat16* gradients, int64_t matrices, int64_t T, float scale) {
 #pragma omp parallel for schedule(static)
     for (int64_t row = 0; row < matrices * T; row++) {
-        const Value* p = probabilities + row * T;
-        Value* d = gradients + row * T;
+        const bfloat16* p = probabilities + row * T;
+        bfloat16* d = gradients + row * T;
         int64_t seen = row % T + 1;
         float mean = 0;
 #pragma omp simd reduction(+ : mean)
         for (int64_t i = 0; i < seen; i++) mean += load(p[i]) * load(d[i]);
 #pragma omp simd
         for (int64_t i = 0; i < seen; i++) store(&d[i], scale * load(p[i]) * (load(d[i]) - mean));
-        std::memset((void*)(d + seen), 0, (T - seen) * sizeof(Value));
+        std::memset((void*)(d + seen), 0, (T - seen) * sizeof(bfloat16));
     }
 }
 
@@ -171,12 +169,12 @@ void glassgpt_gelu_backward(int is_bfloat16, const void* x, const void* dy, void
     FOR_BOTH(gelu_backward((const Value*)x, (const Value*)dy, (Value*)dx, count));
 }
 
-void glassgpt_softmax(int is_bfloat16, void* scores, int64_t matrices, int64_t T, float scale) {
-    FOR_BOTH(softmax((Value*)scores, matrices, T, scale));
+void glassgpt_softmax(bfloat16* scores, int64_t matrices, int64_t T, float scale) {
+    softmax(scores, matrices, T, scale);
 }
 
-void glassgpt_softmax_backward(int is_bfloat16, const void* p, void* d, int64_t matrices, int64_t T, float scale) {
-    FOR_BOTH(softmax_backward((const Value*)p, (Value*)d, matrices, T, scale));
+void glassgpt_softmax_backward(const bfloat16* p, bfloat16* d, int64_t matrices, int64_t T, float scale) {
+    softmax_backward(p, d, matrices, T, scale);
 }
 
 void glassgpt_cross_entropy(int is_bfloat16, void* logits, const int64_t* targets, float* losses, int64_t N, int64_t V,
