@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 START, END = "<!-- tree -->\n```\n", "```\n<!-- end of tree -->"
 # Folders in the order of the data flow, not of the alphabet.
 STAGES = [
-    "book", "model", "kernels", "tokenizer", "data", "weights", "parallel", "training", "generation", "quantization",
+    "book", "model", "kernels", "quantization", "tokenizer", "data", "weights", "parallel", "training", "generation",
     "inspection", "cli",
 ]  # fmt: skip
 
