@@ -4,8 +4,10 @@ import pytest
 import torch
 
 import glassgpt
+from glassgpt.generation.loading import random_in
 from glassgpt.generation.text import LanguageModel
-from glassgpt.quantization.precision import PRECISIONS
+from glassgpt.model.config import ModelConfig
+from glassgpt.quantization.precision import PRECISIONS, precision_of
 
 TEXT = "Once upon a time there was a model that had read very little."
 
@@ -48,3 +50,11 @@ def test_what_cannot_be_had_is_refused(directory, tmp_path):
         glassgpt.load(tmp_path / "small", "int4")
     with pytest.raises(ValueError, match="there is no precision 'int3': choose one of float32, bfloat16, int8, int4"):
         glassgpt.load(directory, "int3")
+
+
+def test_random_weights_need_no_file():
+    config = ModelConfig(vocab_size=50, context_length=16, emb_dim=128, num_heads=2, num_layers=2)
+    model = random_in(config, "int8")
+    assert model.config == config
+    assert precision_of(model) == "int8"
+    assert precision_of(random_in(config, None)) == "float32"

@@ -38,6 +38,7 @@ COMMANDS: dict[str, list[tuple[str, str, str]]] = {
         ("evaluate", "glassgpt.cli.evaluate:evaluate", "measure how well a model predicts a text"),
         ("plot", "glassgpt.cli.plot:plot", "draw the loss curves of runs"),
         ("replay", "glassgpt.cli.replay:replay", "show the batch that a step of a run learnt from"),
+        ("bench", "glassgpt.cli.bench:bench", "measure how fast a model writes on this machine"),
         ("plan", "glassgpt.cli.plan:plan", "show what a model takes: parameters, memory, FLOPs, time"),
     ],
     "Formats": [

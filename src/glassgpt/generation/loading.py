@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from glassgpt.model.gpt import GPT
+from glassgpt.model.config import ModelConfig
+from glassgpt.model.gpt import GPT, initialize
 from glassgpt.quantization.precision import Precision, store, use_kernels
 from glassgpt.weights.directory import load_model
 from glassgpt.weights.formats import open_model
@@ -34,10 +35,27 @@ def load_in(directory: Path, precision: Precision | None, device: str = "cpu") -
     else:
         model = load_model(directory) if scheme is None else open_model(directory).build()
         store(model, precision)
-    if target.type == "cpu":
+    return placed(model, precision, target)
+
+
+def random_in(config: ModelConfig, precision: Precision | None, device: str = "cpu") -> GPT:
+    """A model of random weights in ``precision``, float32 by default: as fast as a stored one, and writes noise.
+
+    Raises:
+        ValueError: there is no such precision or device.
+    """
+    target, precision = device_named(device), precision or "float32"
+    model = initialize(GPT(config), seed=1).eval()
+    store(model, precision)
+    return placed(model, precision, target)
+
+
+def placed(model: GPT, precision: Precision, device: torch.device) -> GPT:
+    """The model on its device, with the kernels for its matrices."""
+    if device.type == "cpu":
         use_kernels(model, precision)
         return model
-    return model.to(target, None if is_integer else getattr(torch, precision))
+    return model.to(device, None if precision in ("int8", "int4") else getattr(torch, precision))
 
 
 def device_named(name: str) -> torch.device:
