@@ -41,7 +41,7 @@ def test_the_table_says_what_was_measured_where(directory, tiny):
     assert result.returncode == 0
     assert f"stored weights, float32: {tiny.num_parameters:,} parameters" in result.stdout
     assert "4 prompt and 3 new tokens; median (range)" in result.stdout
-    assert "decode, tokens/s" in result.stdout
+    assert "decode" in result.stdout
     assert "peak memory" in result.stdout
 
 

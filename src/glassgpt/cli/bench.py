@@ -135,17 +135,17 @@ def show(result: dict[str, Any]) -> None:
     from rich.table import Table
 
     about, out = result["machine"], console()
-    out.print(f"{about['processor']}, {about['threads']} threads, load {about['load']:.2f}, {about['system']}")
-    out.print(f"glassgpt {about['glassgpt']}, torch {about['torch']}, python {about['python']}")
-    out.print(
-        f"{result['model']}, {result['weights']} weights, {result['precision']}: {result['parameters']:,} parameters, "
-        f"{result['weight_bytes'] / 1e6:,.1f} MB read for a token; memory gives "
+    for line in (
+        f"{about['processor']}, {about['threads']} threads, load {about['load']:.2f}, {about['system']}",
+        f"glassgpt {about['glassgpt']}, torch {about['torch']}, python {about['python']}",
+        f"{result['model']}, {result['weights']} weights, {result['precision']}: {result['parameters']:,} parameters",
+        f"a pass reads {result['weight_bytes'] / 1e6:,.1f} MB, memory gives "
         f"{result['read_bytes_per_second'] / 1e9:,.1f} GB/s",
-        markup=False,
-    )
-    out.print(f"{result['prompt_tokens']} prompt and {result['new_tokens']} new tokens; median (range)\n")
-    table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False)
-    for heading in ("batch", "first token, ms", "prefill, tokens/s", "decode, tokens/s", "weights, GB/s", "of limit"):
+        f"{result['prompt_tokens']} prompt and {result['new_tokens']} new tokens; median (range)\n",
+    ):
+        out.print(line, markup=False, soft_wrap=True)
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for heading in ("batch", "first token\nms", "prefill\ntokens/s", "decode\ntokens/s", "weights\nGB/s", "of\nlimit"):
         table.add_column(heading, justify="right")
     for row in result["batches"]:
         table.add_row(
@@ -161,5 +161,6 @@ def show(result: dict[str, Any]) -> None:
 
 
 def shown(figure: dict[str, Any], factor: float = 1.0) -> str:
-    low, high = figure["range"]
-    return f"{factor * figure['median']:,.1f} ({factor * low:,.1f} to {factor * high:,.1f})"
+    middle, low, high = (factor * value for value in (figure["median"], *figure["range"]))
+    digits = 0 if high >= 100 else 1
+    return f"{middle:,.{digits}f} ({low:,.{digits}f}-{high:,.{digits}f})"
