@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from glassgpt.generation.engine import Engine
 from glassgpt.generation.sampling import SamplingParams, draw, sample
 from glassgpt.generation.sequence import Sequence
+from glassgpt.generation.speculation import DraftModel, SpeculativeEngine, lookup
 from glassgpt.generation.text import LanguageModel
 from glassgpt.kernels.blocks import use_fused_blocks
 from glassgpt.kernels.compiled import library
@@ -131,6 +132,18 @@ def test_three_hundred_requests_never_see_each_other():
     random = Random(1)
     requests = [a_request(random) for _ in range(300)]
     assert_each_is_as_alone(MODEL, requests, under_pressure(MODEL, requests, random))
+
+
+@pytest.mark.parametrize("propose", [lookup, DraftModel(MODEL)], ids=["lookup", "draft"])
+def test_speculation_gives_every_request_what_the_simple_loop_gives(propose):
+    random = Random(4)
+    requests = [a_request(random) for _ in range(60)]
+    engine = SpeculativeEngine(MODEL, propose)
+    sequences = [engine.add(request.prompt, request.params, request.seed, request.choice) for request in requests]
+    while not engine.is_idle:
+        engine.step()
+    assert_each_is_as_alone(MODEL, requests, sequences)
+    assert engine.tally.accepted > 0
 
 
 @pytest.mark.release
