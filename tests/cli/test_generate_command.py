@@ -8,6 +8,8 @@ import sys
 import pytest
 
 from glassgpt.generation.text import LanguageModel
+from glassgpt.model.config import ModelConfig
+from glassgpt.model.gpt import GPT, initialize
 
 
 @pytest.fixture
@@ -127,3 +129,26 @@ def test_prompts_that_cannot_be_are_refused_before_anything_is_written(
     result = glassgpt("generate", directory, *arguments, "--prompts", tmp_path / "prompts.txt")
     assert (result.returncode, result.stdout) == (code, "")
     assert message in result.stderr
+
+
+def test_speculation_writes_the_same_text_and_says_how_guesses_went(directory):
+    arguments = ("generate", directory, "Once Once", "--seed", 3, "--max-new-tokens", 12)
+    plain = glassgpt(*arguments)
+    guessed = glassgpt(*arguments, "--speculate", directory)
+    assert guessed.stdout == plain.stdout
+    # Drafted by itself: the prompt's pass writes one token, two others seven guesses and two, and one more each.
+    assert "9 of 9 guesses right in 2 passes" in guessed.stderr
+    answer = json.loads(glassgpt(*arguments, "--speculate", "lookup", "--json").stdout)
+    assert plain.stdout == f"Once Once{answer['text']}\n"
+    assert answer["speculation"].keys() == {"passes", "proposed", "accepted"}
+
+
+def test_speculation_that_cannot_be_is_refused(directory, gpt2_tokenizer, tmp_path):
+    other = ModelConfig(vocab_size=50257, context_length=8, emb_dim=8, num_heads=1, num_layers=1)
+    LanguageModel(initialize(GPT(other), seed=1), gpt2_tokenizer).save(tmp_path / "other")
+    result = glassgpt("generate", directory, "Once", "--speculate", tmp_path / "other")
+    assert result.returncode == 1
+    assert "the draft model's vocabulary (50257 tokens) is not that of the model (257" in result.stderr
+    result = glassgpt("generate", directory, "Once", "--speculate", "lookup", "--n", 2)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "--speculate writes one text" in result.stderr

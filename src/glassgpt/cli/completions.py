@@ -25,9 +25,10 @@ def show(writer: Writer, completion: Completion, precision: str) -> None:
     out.write("\n")
     out.flush()
     ends = {"length": "", "stop": ", the text ended", "context": ", the context is full: --overflow slide goes on"}
-    console(stderr=True).print(
-        f"[dim]{len(completion.tokens)} tokens, seed {completion.seed}{ends[completion.finish_reason]}, {precision}[/]"
-    )
+    tally = writer.tally
+    guesses = "" if tally is None else f", {tally.accepted} of {tally.proposed} guesses right in {tally.passes} passes"
+    end = f"{ends[completion.finish_reason]}, {precision}{guesses}"
+    console(stderr=True).print(f"[dim]{len(completion.tokens)} tokens, seed {completion.seed}{end}[/]")
 
 
 def finish(writer: Writer, most: int) -> None:

@@ -34,6 +34,7 @@ def generate(
     order: Literal["input", "completion"] = "input",
     logprobs: int = 0,
     precision: Precision | None = None,
+    speculate: str | None = None,
     device: str = "cpu",
     json: bool = False,
 ) -> None:
@@ -79,6 +80,9 @@ def generate(
     precision
         The numbers that matrices are kept in: fewer bits are smaller and faster and write other text. By default those
         of a quantized directory, and float32 for any other model.
+    speculate
+        Writes the same text in fewer passes of the model, by guesses: lookup takes them from the text so far, a smaller
+        model with the same vocabulary writes them.
     device
         Where the model computes: cpu, or an accelerator such as cuda.
     json
@@ -88,6 +92,8 @@ def generate(
         raise UsageError("--prompts takes the place of the prompt: give one or the other")
     if prompts is None and (prompt is None or prompt == "-"):
         prompt = piped().removesuffix("\n")
+    if speculate is not None and (prompts is not None or n > 1):
+        raise UsageError("--speculate writes one text: leave out --prompts and --n, or write them together without it")
     params: dict[str, Any] = {
         "max_new_tokens": max_new_tokens,
         "temperature": temperature,
@@ -109,11 +115,13 @@ def generate(
         checked = SamplingParams(**params)
         lines = [] if prompts is None else read_prompts(prompts, checked, seed, n)
         gpt = LanguageModel.load(source, precision, device)
+        is_draft = speculate is not None and speculate != "lookup"
+        guesses = LanguageModel.load(speculate, precision, device) if is_draft else speculate
     seed = secrets.randbelow(2**32) if seed is None else seed
     if prompts is not None:
         print_lines(gpt, lines, seed, order == "input", with_tokens=json)
         return
-    writer = gpt.writer(num_rows=min(n, NUM_ROWS))
+    writer = gpt.writer(speculate=guesses, num_rows=min(n, NUM_ROWS))
     completions = [writer.add(prompt or "", checked, seed, choice) for choice in range(n)]
     if n == 1 and not json:
         show(writer, completions[0], gpt.precision)
@@ -121,6 +129,8 @@ def generate(
     finish(writer, n * max_new_tokens)
     if json:
         shown = [as_json(gpt, completion) for completion in completions]
+        if writer.tally is not None:
+            shown[0]["speculation"] = vars(writer.tally)
         print_json(shown[0] if n == 1 else shown)
     else:
         show_all(completions)
