@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 import glassgpt
 from glassgpt.generation.stops import StopText
 from glassgpt.generation.text import LanguageModel
+from glassgpt.tokenizer.tokenizer import Tokenizer
 
 
 @pytest.fixture
@@ -49,6 +50,7 @@ def test_end_of_text_is_not_part_of_the_text(gpt):
     with torch.no_grad():
         gpt.model.token_embedding.weight[256] = gpt.model.final_norm.weight * 0  # never likely by itself
     plain = gpt.complete(["Once"], max_new_tokens=12, temperature=0.0)[0]
+    gpt.tokenizer = Tokenizer(gpt.tokenizer.tokens)  # one of its own: all tests share the other
     gpt.tokenizer.eot = plain.tokens[8].id
     ended = gpt.complete(["Once"], max_new_tokens=12, temperature=0.0)[0]
     first = [token.id for token in plain.tokens].index(plain.tokens[8].id)

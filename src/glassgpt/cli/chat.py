@@ -49,8 +49,8 @@ def chat(
     source
         A run, a model directory, a hub id, classics, or gpt2, gpt2-medium, gpt2-large, gpt2-xl.
     template
-        A file with one turn as the model knows it: text with {user} and {assistant} in it. By default a line "User:
-        {user}" and a line "Assistant: {assistant}".
+        A file with one turn as the model knows it, with {user} and {assistant} in it. By default a line for each,
+        "User: {user}" and "Assistant: {assistant}".
     opening
         A text before the first turn, which is never left out.
     max_new_tokens

@@ -14,7 +14,6 @@ from itertools import cycle, islice
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from glassgpt.generation.engine import Engine, Event, choose
 from glassgpt.generation.sequence import Sequence
@@ -90,7 +89,7 @@ class SpeculativeEngine(Engine):
         self.cache.select([sequence.row])
         self.cache.rewind([sequence.cached])  # forgets the guesses that did not come true
         read = torch.tensor([[tokens[-1], *guesses]], device=self.cache.device)
-        self._logits: Tensor = self.model.unembed(self.model.hidden(read, self.cache)[0])  # (1 + guesses, V)
+        self._logits = self.model.unembed(self.model.hidden(read, self.cache)[0])  # (1 + guesses, V)
         self._guesses = guesses
         self.tally.passes += 1
         self.tally.proposed += len(guesses)
