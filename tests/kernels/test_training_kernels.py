@@ -70,6 +70,13 @@ def test_gelu_in_float32(count):
     assert error(results(training.gelu, x), exactly(tanh_gelu, x)) < 1e-6
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_slope_of_gelu_is_finite_everywhere(dtype):
+    x = torch.linspace(-40, 40, 4001).to(dtype).requires_grad_()
+    slope, exact = (torch.autograd.grad(y.sum(), x)[0] for y in (training.gelu(x), tanh_gelu(x)))
+    torch.testing.assert_close(slope, exact, rtol=1e-5 if dtype == torch.float32 else 1 / 128, atol=1e-5)
+
+
 def test_gelu_at_the_ends_of_the_numbers():
     x = torch.tensor([-1e30, -40.0, -0.0, 40.0, 1e30, float("inf")])
     assert training.gelu(x).tolist() == [0, 0, 0, 40.0, torch.tensor(1e30).item(), float("inf")]

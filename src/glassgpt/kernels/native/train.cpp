@@ -75,7 +75,8 @@ void gelu_backward(const Value* x, const Value* dy, Value* dx, int64_t count) {
 #pragma omp parallel for simd schedule(static)
     for (int64_t i = 0; i < count; i++) {
         float value = load(x[i]), tail = tail_of_gelu(value), share = 1.f / (1.f + tail);
-        float bend = value * tail * share * 2.f * ROOT * (1.f + 3.f * CUBIC * value * value);
+        // tail * share is at most 1; value * tail could overflow
+        float bend = (tail * share) * value * 2.f * ROOT * (1.f + 3.f * CUBIC * value * value);
         float slope = value < -12.f ? 0.f : share * (1.f + bend);
         store(&dx[i], load(dy[i]) * slope);
     }
