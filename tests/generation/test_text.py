@@ -47,10 +47,10 @@ def test_a_stop_string_ends_the_text_before_it(gpt):
 
 
 def test_end_of_text_is_not_part_of_the_text(gpt):
+    gpt.tokenizer = Tokenizer(gpt.tokenizer.tokens)  # one of its own: all tests share the other
     with torch.no_grad():
         gpt.model.token_embedding.weight[256] = gpt.model.final_norm.weight * 0  # never likely by itself
     plain = gpt.complete(["Once"], max_new_tokens=12, temperature=0.0)[0]
-    gpt.tokenizer = Tokenizer(gpt.tokenizer.tokens)  # one of its own: all tests share the other
     gpt.tokenizer.eot = plain.tokens[8].id
     ended = gpt.complete(["Once"], max_new_tokens=12, temperature=0.0)[0]
     first = [token.id for token in plain.tokens].index(plain.tokens[8].id)

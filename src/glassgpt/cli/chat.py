@@ -151,7 +151,7 @@ def obey(chat: Chat, line: str) -> None:
         chat.reset()
         said = "the conversation begins anew"
     elif name == "/save" and argument:
-        with Path(argument).open("x", encoding="utf-8") as file:
+        with Path(argument).expanduser().open("x", encoding="utf-8") as file:
             file.write(chat.transcript())
         said = f"{len(chat.turns)} turns are in {argument}"
     else:
