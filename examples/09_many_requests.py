@@ -18,7 +18,7 @@ writer.step()
 third = writer.add("To be, or not to be", params, seed=1)
 writer.cancel(second)  # its row is free at once
 while not writer.is_idle:
-    for completion, token, text in writer.step():
+    for completion, token, _ in writer.step():
         print(f"{completion.prompt!r}: token {token.id}, logprob {token.logprob:.2f}, text so far {completion.text!r}")
 
 alone = gpt.generate("To be, or not to be", max_new_tokens=8, seed=1)

@@ -57,7 +57,7 @@ COMMANDS: dict[str, list[tuple[str, str, str]]] = {
 }
 
 EXAMPLES = [
-    'glassgpt generate gpt2 "Every effort moves you"',
+    'glassgpt generate "It was a dark and stormy night"',
     "glassgpt train my.txt",
     "glassgpt plan gpt2-xl --batch 8 --accelerator h100",
 ]
