@@ -15,6 +15,8 @@ from glassgpt.kernels import onednn
 from glassgpt.kernels.few_rows import PIECE, FewRows, MatrixFields, rounded
 from glassgpt.model.gpt import GPT
 
+MOST_ROWS = 256  # from where a matrix made float32 is as fast in a product of oneDNN
+
 
 class QuantizedMatrix(nn.Module):
     """A weight matrix (O, I) of integers, ``values``, and what they are multiplied by, ``scales``."""
@@ -48,6 +50,8 @@ class QuantizedMatrix(nn.Module):
 class QuantizedLinear(FewRows):
     """A linear layer over a quantized matrix; its twin is the product of rounded inputs with ``weight.dense()``."""
 
+    most = MOST_ROWS
+
     def __init__(self, weight: QuantizedMatrix, bias: nn.Parameter | None = None):
         super().__init__()
         self.weight, self.bias = weight, bias
@@ -77,6 +81,8 @@ class QuantizedEmbedding(nn.Module):
 
 class QuantizedTiedHead(FewRows):
     """The output layer of a tied model over the embedding's matrix; it owns nothing."""
+
+    most = MOST_ROWS
 
     def __init__(self, embedding: QuantizedEmbedding):
         super().__init__()
