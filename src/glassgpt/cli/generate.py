@@ -15,7 +15,7 @@ from glassgpt.cli.tokens import piped
 
 
 def generate(
-    source: str,
+    source: str | None = None,
     prompt: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     /,
     *,
@@ -40,10 +40,12 @@ def generate(
 ) -> None:
     """Continue a prompt, showing the text as it is written.
 
+    A prompt alone is continued by "classics", a small model of English prose that comes with glassgpt.
+
     Parameters
     ----------
     source
-        A run, a model directory, a hub id, or gpt2, gpt2-medium, gpt2-large, gpt2-xl.
+        A run, a model directory, a hub id, classics, or gpt2, gpt2-medium, gpt2-large, gpt2-xl.
     prompt
         The text to continue. "-" reads standard input, and so does no prompt when something is piped in; "" starts from
         the end-of-text token.
@@ -88,6 +90,7 @@ def generate(
     json
         Prints the completion with its tokens and their logprobs instead; several as a list.
     """
+    source, prompt = choose(source, prompt)
     if prompts is not None and prompt is not None:
         raise UsageError("--prompts takes the place of the prompt: give one or the other")
     if prompts is None and (prompt is None or prompt == "-"):
@@ -134,3 +137,12 @@ def generate(
         print_json(shown[0] if n == 1 else shown)
     else:
         show_all(completions)
+
+
+def choose(source: str | None, prompt: str | None) -> tuple[str, str | None]:
+    """The model and the prompt that are meant: what does not name a model is a prompt for the bundled one."""
+    from glassgpt.weights.source import BUNDLED, names_model
+
+    if prompt is None and source is not None and not names_model(source):
+        return BUNDLED, source
+    return source or BUNDLED, prompt

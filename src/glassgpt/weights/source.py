@@ -11,6 +11,10 @@ from glassgpt.model.config import ALIASES, SIZES
 PUBLISHED = {size: f"openai-community/{size}" for size in SIZES if not size.startswith("gpt3")}
 FILES = ["*.json", "*.safetensors", "merges.txt"]
 
+# A small model of English prose that comes with this package.
+BUNDLED = "classics"
+BUNDLED_DIRECTORY = Path(__file__).parents[1] / "bundled" / BUNDLED
+
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -18,6 +22,7 @@ def find(source: str | Path) -> Path:
     """The model directory that ``source`` means.
 
     A directory with ``config.json`` is taken as it is; one with ``checkpoints/`` gives its newest verified checkpoint;
+    ``classics`` is the small model that comes with this package;
     ``gpt2`` ... ``gpt2-xl`` (also ``124M`` and the like) and ``owner/name`` are downloaded through huggingface_hub,
     which honours HF_HOME and HF_HUB_OFFLINE.
 
@@ -33,6 +38,8 @@ def find(source: str | Path) -> Path:
     if path.exists():
         what = "a file" if path.is_file() else "a directory without config.json or checkpoints/"
         raise FileNotFoundError(f"{text} is {what}: give a run, a model directory, a hub id or one of {_sizes()}")
+    if text == BUNDLED:
+        return BUNDLED_DIRECTORY
     name = ALIASES.get(text.lower(), text.lower())
     if name in SIZES and name not in PUBLISHED:
         raise ValueError(f"the weights of {name} were never published: choose one of {_sizes()}")
@@ -43,6 +50,12 @@ def find(source: str | Path) -> Path:
     raise FileNotFoundError(
         f"no model {text!r}: no such file or directory, and neither a hub id (owner/name) nor one of {_sizes()}"
     )
+
+
+def names_model(text: str) -> bool:
+    """Whether a text is meant as a model, rather than as something to write: a path, a hub id or a known name."""
+    is_path = text.startswith(("/", "./", "../", "~")) or (text != "" and len(text) < 256 and Path(text).exists())
+    return is_path or bool(_HUB_ID.fullmatch(text)) or text == BUNDLED or text.lower() in SIZES.keys() | ALIASES.keys()
 
 
 def locate(source: str | Path) -> Path:
