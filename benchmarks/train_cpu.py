@@ -1,4 +1,5 @@
-"""Training on the CPU against nanoGPT: its own Shakespeare recipe for CPUs in float32, and GPT-2 small in bfloat16.
+"""Training on the CPU against nanoGPT: its own Shakespeare recipe for CPUs in both precisions, and GPT-2 small
+in bfloat16.
 
     python benchmarks/train_cpu.py path/to/nanoGPT/model.py
 
@@ -56,7 +57,8 @@ class Recipe:
 
 
 RECIPES = {
-    "small": Recipe(vocab_size=65, layers=4, heads=4, width=128, T=64, B=12, precision="float32", steps=20),
+    "small": Recipe(vocab_size=65, layers=4, heads=4, width=128, T=64, B=12, precision="float32", steps=40),
+    "small bf16": Recipe(vocab_size=65, layers=4, heads=4, width=128, T=64, B=12, precision="bfloat16", steps=40),
     "124M": Recipe(vocab_size=50257, layers=12, heads=12, width=768, T=512, B=2, precision="bfloat16", steps=1),
 }
 SIDES = ("nanoGPT", "nanoGPT, memory kept", "glassgpt")
