@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib.util
 import json
 import sys
 import time
 from collections.abc import Callable, Iterator
 from importlib import metadata
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -71,12 +68,3 @@ def seconds(run: Callable[[], object], device: str) -> float:
 def synchronize(device: str) -> None:
     if device != "cpu":
         torch.cuda.synchronize(device)
-
-
-def load_module(path: Path) -> ModuleType:
-    """A Python file that lies anywhere, such as nanoGPT's model.py."""
-    spec = importlib.util.spec_from_file_location(f"peer_{path.stem}", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

@@ -18,7 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from _gpu import arguments, load_module, report, seconds
+from _gpu import arguments, report, seconds
+from _nanogpt import build
 from torch import nn
 
 from glassgpt.data.batches import Batches, fixed_batches
@@ -93,18 +94,8 @@ def show(curves: dict[str, Curve], args: argparse.Namespace, result: dict) -> No
 def nanogpt(shape: ModelConfig, args: argparse.Namespace) -> Curve:
     """nanoGPT's model through the steps of its train.py, on our batches."""
     torch.manual_seed(args.seed)
-    module, kind, T = load_module(args.nanogpt), torch.device(args.device).type, shape.context_length
-    model = module.GPT(
-        module.GPTConfig(
-            block_size=T,
-            vocab_size=-(-shape.vocab_size // 64) * 64,
-            n_layer=shape.num_layers,
-            n_head=shape.num_heads,
-            n_embd=shape.emb_dim,
-            dropout=0.0,
-            bias=False,
-        )
-    ).to(args.device)
+    kind, T = torch.device(args.device).type, shape.context_length
+    model = build(args.nanogpt, shape, vocab_multiple=64).to(args.device)
     optimizer = model.configure_optimizers(DECAY, PEAK, BETAS, kind)
     compiled = model if args.no_compile else torch.compile(model)
     batches = Batches(Shards.open(args.tokens, "train"), T, args.step_tokens // T, args.seed)

@@ -12,7 +12,6 @@ part of the difference on virtual machines. glassgpt runs the update of its trai
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import multiprocessing
 import tempfile
 import time
@@ -21,15 +20,16 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from types import ModuleType
 from typing import Literal
 
 import numpy as np
 import torch
+from _nanogpt import build
 from _report import print_machine, print_table
 
 from glassgpt.data.shards import write
 from glassgpt.kernels.memory import keep_freed_memory
+from glassgpt.model.config import ModelConfig
 from glassgpt.tokenizer.tokenizer import Tokenizer
 from glassgpt.training.checkpoint import Checkpoints
 from glassgpt.training.config import ModelShape, RunConfig
@@ -101,7 +101,7 @@ def work(end: Connection, side: str, peer: Path, recipe: Recipe) -> None:
     if side != "nanoGPT":
         keep_freed_memory()
     with tempfile.TemporaryDirectory() as directory:
-        step = ours(Path(directory), recipe) if side == "glassgpt" else nanogpt(load(peer), recipe)
+        step = ours(Path(directory), recipe) if side == "glassgpt" else nanogpt(peer, recipe)
         for _ in range(3):
             step()
         end.send(True)
@@ -112,26 +112,13 @@ def work(end: Connection, side: str, peer: Path, recipe: Recipe) -> None:
             end.send(time.perf_counter() - start)
 
 
-def load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("nanogpt_model", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def nanogpt(peer: ModuleType, recipe: Recipe) -> Step:
+def nanogpt(path: Path, recipe: Recipe) -> Step:
     """One step as in nanoGPT's train.py."""
-    config = peer.GPTConfig(
-        block_size=recipe.T,
-        vocab_size=recipe.vocab_size,
-        n_layer=recipe.layers,
-        n_head=recipe.heads,
-        n_embd=recipe.width,
-        dropout=0.0,
-        bias=False,
-    )
-    model = peer.GPT(config)
+    config = ModelConfig(
+        vocab_size=recipe.vocab_size, context_length=recipe.T, emb_dim=recipe.width, num_heads=recipe.heads,
+        num_layers=recipe.layers,
+    )  # fmt: skip
+    model = build(path, config)
     optimizer = model.configure_optimizers(0.1, 1e-3, (0.9, 0.95), "cpu")
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randint(recipe.vocab_size, (recipe.B, recipe.T + 1), generator=generator)

@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
-from _gpu import arguments, load_module, report, seconds
+from _gpu import arguments, report, seconds
+from _nanogpt import build
 from _report import print_table
 from torch import Tensor, nn
 
@@ -75,7 +76,7 @@ def main() -> None:
     setting = Setting(config, args.tokens // config.context_length, args.device, not args.no_compile)
     with report(args) as result, tempfile.TemporaryDirectory() as directory:
         sides: dict[str, Callable[[], Step]] = {
-            "nanoGPT": lambda: nanogpt(load_module(args.nanogpt), setting, args.rows),
+            "nanoGPT": lambda: nanogpt(args.nanogpt, setting, args.rows),
             "transformers": lambda: hugging_face(setting, args.hf_rows),
             "glassgpt": lambda: ours(Path(directory), setting, args.rows),
         }
@@ -148,19 +149,8 @@ def peer(model: nn.Module, optimizer: torch.optim.Optimizer, setting: Setting, r
     return step
 
 
-def nanogpt(module, setting: Setting, rows: int) -> Step:
-    config = setting.model
-    model = module.GPT(
-        module.GPTConfig(
-            block_size=config.context_length,
-            vocab_size=-(-config.vocab_size // 64) * 64,
-            n_layer=config.num_layers,
-            n_head=config.num_heads,
-            n_embd=config.emb_dim,
-            dropout=0.0,
-            bias=False,
-        )
-    ).to(setting.device)
+def nanogpt(path: Path, setting: Setting, rows: int) -> Step:
+    model = build(path, setting.model, vocab_multiple=64).to(setting.device)
     optimizer = model.configure_optimizers(DECAY, LR, BETAS, torch.device(setting.device).type)
     compiled = torch.compile(model) if setting.compile else model
 
