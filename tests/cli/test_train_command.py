@@ -125,7 +125,7 @@ def test_killed_by_sigterm_in_one_process_and_continued_in_another(capsys):
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 143
+    assert process.returncode == 143, errors
     assert "stopped, and saved what was learnt; to go on: glassgpt train runs/parts --resume" in errors
     command = [sys.executable, "-m", "glassgpt", "train", "runs/parts", "--resume"]
     subprocess.run(command, env=environment, check=True, capture_output=True)

@@ -6,10 +6,16 @@ import math
 import os
 import signal
 import threading
+import weakref
 
 import pytest
 
 from glassgpt.training.interrupt import Interrupt
+
+
+class Alarm:
+    def ring(self) -> None:
+        raise AssertionError("nothing is overdue")
 
 
 @pytest.mark.parametrize(
@@ -52,6 +58,17 @@ def test_without_a_signal_nothing_is_overdue():
     with Interrupt() as interrupt:
         interrupt.watch(0.0, overdue.set)
     assert not overdue.is_set()
+
+
+def test_after_the_end_no_thread_holds_what_was_watched():
+    with Interrupt() as interrupt:
+        alarm = Alarm()
+        held = weakref.ref(alarm)
+        interrupt.watch(math.inf, alarm.ring)
+        del alarm
+        assert held() is not None
+    # Freed in a thread while the interpreter ends, a model would abort the process.
+    assert held() is None
 
 
 def test_other_threads_may_train_too():

@@ -20,6 +20,7 @@ class Interrupt:
     """
 
     signal: signal.Signals | None = None
+    watcher: threading.Thread | None = None
 
     def __init__(self) -> None:
         # A queue, because a signal handler may neither start a thread nor wait for a lock.
@@ -35,7 +36,8 @@ class Interrupt:
                 except Empty:
                     overdue()
 
-        threading.Thread(target=wait, name="deadline", daemon=True).start()
+        self.watcher = threading.Thread(target=wait, name="deadline", daemon=True)
+        self.watcher.start()
 
     def __enter__(self) -> Self:
         is_main = threading.current_thread() is threading.main_thread()
@@ -44,6 +46,9 @@ class Interrupt:
 
     def __exit__(self, *_: object) -> None:
         self.events.put("end")
+        if self.watcher is not None:
+            # It holds what ``overdue`` belongs to: a model freed by it while the interpreter ends aborts the process.
+            self.watcher.join()
         for number, handler in self.previous.items():
             signal.signal(number, handler)
 
