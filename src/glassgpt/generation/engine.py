@@ -144,12 +144,16 @@ def choose(logits: Tensor, sequences: list[Sequence]) -> list[Token]:
         groups.setdefault(sequence.params, []).append(row)
     tokens: dict[int, Token] = {}
     for params, rows in groups.items():
-        part, members = logits[rows], [sequences[row] for row in rows]  # (b, V)
-        draws = [draw(member.seed, member.choice, len(member.tokens)) for member in members]
-        ids = sample(part, draws, [member.tokens for member in members], params).tolist()
+        members = [sequences[row] for row in rows]
+        part = logits[rows] if len(groups) > 1 else logits  # (b, V)
+        draws = []
+        if params.temperature > 0:
+            draws = [draw(member.seed, member.choice, len(member.tokens)) for member in members]
+        ids = sample(part, draws, [member.tokens for member in members], params)
         logprobs = part.float().log_softmax(-1)
-        chosen = logprobs[range(len(ids)), ids].tolist()
-        for row, id, logprob, top in zip(rows, ids, chosen, tops(logprobs, params.num_top), strict=True):
+        chosen = logprobs.gather(1, ids[:, None])[:, 0]
+        parts = zip(rows, ids.tolist(), chosen.tolist(), tops(logprobs, params.num_top), strict=True)
+        for row, id, logprob, top in parts:
             tokens[row] = Token(id, logprob, top)
     return [tokens[row] for row in range(len(sequences))]
 

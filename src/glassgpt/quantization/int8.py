@@ -6,6 +6,7 @@ O out, I in
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from glassgpt.kernels.few_rows import MatrixFields, Storage
@@ -39,7 +40,7 @@ class Int8(QuantizedMatrix):
         return self.values, self.scales
 
     def rows(self, ids: Tensor) -> Tensor:
-        return self.values[ids] * self.scales[ids, None]
+        return F.embedding(ids, self.values) * F.embedding(ids, self.scales[:, None])
 
     def fields(self, bias: Tensor | None) -> MatrixFields:
         values, scales = self.values.data_ptr(), self.scales.data_ptr()
