@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from glassgpt.kernels.few_rows import use_few_rows
-from glassgpt.kernels.prompts import QUERIES, attend_within, is_available, read_prompt
-from glassgpt.model.attention import attend
+from glassgpt.kernels.prompts import is_available, read_prompt
 from glassgpt.model.cache import Cache
 from glassgpt.model.gpt import GPT, initialize
 from glassgpt.quantization.precision import narrow, use_precision
@@ -39,15 +38,6 @@ def test_hidden_states_and_cache_are_those_of_the_plain_model(models, pieces):
     for layer, expected in zip(cache.layers, expected_cache.layers, strict=True):
         torch.testing.assert_close(layer.k, expected.k, rtol=0, atol=LOOSE)
         torch.testing.assert_close(layer.v, expected.v, rtol=0, atol=LOOSE)
-
-
-@pytest.mark.parametrize("num_tokens", [1, 7, QUERIES, 2 * QUERIES + 3])
-def test_attention_by_matrix_products_is_attention(num_tokens):
-    generator = torch.Generator().manual_seed(2)
-    q, k, v = torch.randn(3, 2, 3, num_tokens, 16, generator=generator).bfloat16()
-    expected = attend(q.float(), k.float(), v.float(), None, 0.0)
-    later = torch.full((num_tokens, num_tokens), float("-inf"), dtype=torch.bfloat16).triu(1)
-    torch.testing.assert_close(attend_within(q, k, v, later).float(), expected, rtol=0, atol=LOOSE)
 
 
 @torch.inference_mode()

@@ -12,23 +12,25 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from glassgpt.kernels import training
 from glassgpt.model.attention import attend
 from glassgpt.model.cache import Cache
 from glassgpt.model.gpt import GPT, Block
 
-QUERIES = 256  # of a prompt, whose scores are in memory together
-
 
 def is_available() -> bool:
-    """Whether oneDNN is there and this processor computes in bfloat16 faster than by converting."""
-    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    """Whether oneDNN and the kernels are there, and this processor computes in bfloat16 faster than by converting."""
+    return (
+        torch.backends.mkldnn.is_available()
+        and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        and training.library() is not None
+    )
 
 
 def read_prompt(model: GPT, tokens: Tensor, cache: Cache) -> Tensor:
     """``model.hidden(tokens, cache)``: the last hidden states (B, T, C) of tokens (B, T)."""
     B, T = tokens.shape
     x = model.token_embedding(tokens) + model.position_embedding(cache.begin(T))  # (B, T, C)
-    later = torch.full((T, T), float("-inf"), dtype=torch.bfloat16).triu(1)  # where a key is later than the query
     for block, layer in zip(model.blocks, cache.layers, strict=True):
         assert isinstance(block, Block)
         attention, mlp = block.attention, block.mlp
@@ -36,7 +38,7 @@ def read_prompt(model: GPT, tokens: Tensor, cache: Cache) -> Tensor:
         q, k, v = product(h, attention.qkv).view(B, T, -1, 3, attention.head_dim).permute(3, 0, 2, 1, 4)  # (B, H, T, D)
         keys, values, visible = layer.append(k.float(), v.float())
         if keys.shape[2] == T:  # nothing before this prompt
-            y = attend_within(q, k, v, later)
+            y = training.attend(q, k, v, None, 0.0)
         else:
             y = attend(q, keys.bfloat16(), values.bfloat16(), visible, 0.0)
         x += product(y.transpose(1, 2).reshape(B, T, -1), attention.out)
@@ -44,23 +46,6 @@ def read_prompt(model: GPT, tokens: Tensor, cache: Cache) -> Tensor:
         x += product(product(h, mlp.up, "gelu"), mlp.down)
     cache.end(T)
     return model.final_norm(x)
-
-
-def attend_within(q: Tensor, k: Tensor, v: Tensor, later: Tensor) -> Tensor:
-    """Causal attention (B, H, T, D) of q, k and v (B, H, T, D), all bfloat16, by matrix products.
-
-    ``later`` (T, T) is added to the scores: -inf where a query may not look, else 0.
-
-    On a CPU these are several times as fast as PyTorch's own attention, its twin; scores are rounded to bfloat16.
-    """
-    B, H, T, D = q.shape
-    q, k, v = (tensor.reshape(B * H, T, D) for tensor in (q * D**-0.5, k, v))
-    y = torch.empty(B * H, T, D, dtype=q.dtype)
-    for start in range(0, T, QUERIES):
-        end = min(start + QUERIES, T)
-        scores = torch.baddbmm(later[start:end, :end], q[:, start:end], k[:, :end].transpose(1, 2))
-        torch.bmm(scores.softmax(-1), v[:, :end], out=y[:, start:end])
-    return y.view(B, H, T, D)
 
 
 def product(x: Tensor, linear: nn.Linear, activation: str = "none") -> Tensor:
