@@ -45,6 +45,18 @@ def test_every_storage_equals_the_dense_product(instructions, out, inputs):
             torch.testing.assert_close(product(x[:rows], Matrix(*fields), lib), expected, rtol=1e-4, atol=1e-4)
 
 
+def test_any_number_of_threads_gives_the_same_bits():
+    x, weight = random(3, 64), random(1000, 64)
+    fields = float_matrix(weight, None)
+    before, most = torch.get_num_threads(), 40  # more than the outputs have shares
+    results = []
+    for threads in (1, 2, 3, most):
+        torch.set_num_threads(threads)
+        results.append(product(x, Matrix(*fields)))
+    torch.set_num_threads(before)
+    assert all(torch.equal(result, results[0]) for result in results)
+
+
 @pytest.mark.parametrize("instructions", SETS)
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
 def test_what_is_not_finite_does_not_vanish_in_integers(instructions, number):
