@@ -96,9 +96,6 @@ def test_other_attention_is_the_models_own(dtype):
     q, k, v = (numbers(1, 1, 4, 8, dtype=dtype, seed=seed) for seed in range(3))
     torch.testing.assert_close(training.attend(q, k, v, torch.eye(4, dtype=torch.bool), 0.0), v)
     torch.testing.assert_close(training.attend(q[:, :, :1], k, v, None, 0.0), plain_attend(q[:, :, :1], k, v))
-    torch.testing.assert_close(
-        training.attend(q.float(), k.float(), v.float(), None, 0.0), plain_attend(q.float(), k.float(), v.float())
-    )
 
 
 def loss_and_gradient(cross_entropy_, logits: Tensor, targets: Tensor) -> list[Tensor]:
@@ -128,6 +125,48 @@ def test_bfloat16_is_rounded_once():
     plain_losses, plain_gradient = loss_and_gradient(plain_cross_entropy_, logits, targets)
     torch.testing.assert_close(losses, plain_losses, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(gradient, plain_gradient, rtol=1 / 128, atol=1e-6)
+
+
+@pytest.mark.parametrize(("T", "D"), [(2, 4), (8, 16), (17, 10), (64, 32), (131, 64)])
+def test_attention_in_float32(T, D):
+    qkv = [numbers(2, 3, T, D, seed=seed) for seed in range(3)]
+    exact = exactly(plain_attend, *qkv)
+    assert error(results(attend, *qkv), exact) < 2e-6
+
+
+def test_attention_takes_heads_as_they_lie_in_a_layers_output():
+    qkv = numbers(2, 17, 3 * 3 * 10)
+
+    def attend_all(function) -> list[Tensor]:
+        q, k, v = qkv.view(2, 17, 3, 3, 10).permute(3, 0, 2, 1, 4)
+        y = function(q, k, v)
+        return [y, *torch.autograd.grad(y.sum(), qkv)]
+
+    for ours, plain in zip(attend_all(attend), attend_all(plain_attend), strict=True):
+        torch.testing.assert_close(ours, plain, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("number", [1e30, float("nan"), float("inf")])
+def test_attention_sees_what_has_been_and_no_more(number):
+    q, k, v = (numbers(1, 1, 20, 8, seed=seed).detach() for seed in range(3))
+    before = training.attend(q, k, v, None, 0.0)
+    v[0, 0, 9, 3] = number
+    y = training.attend(q, k, v, None, 0.0)
+    assert not torch.isclose(y[0, 0, 9:, 3], before[0, 0, 9:, 3]).any()
+    if number == 1e30:  # nothing times what is not finite is not finite either
+        assert torch.equal(y[:, :, :9], before[:, :, :9])
+
+
+def test_longer_sequences_are_the_models_own(monkeypatch):
+    q, k, v = (numbers(1, 1, 9, 8, seed=seed) for seed in range(3))
+    ours = attend(q, k, v)
+    monkeypatch.setattr(training, "LONGEST", 8)
+    torch.testing.assert_close(ours, attend(q, k, v), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("N", "M"), [(1, 1), (3, 5), (16, 64), (33, 70)])
+def test_turned(N, M):
+    assert torch.equal(training.turned(x := numbers(N, M).detach()), x.T)
 
 
 @pytest.mark.parametrize("T", [2, 17, 128])

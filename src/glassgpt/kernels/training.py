@@ -1,7 +1,8 @@
-"""What a training step on the CPU does beside matrix products: GELU, attention's softmax and cross-entropy.
+"""What a training step on the CPU does beside products with weights: GELU, attention, cross-entropy, by
+``native/train.cpp``.
 
-Each has its gradient, in one pass over memory, by ``native/train.cpp``. The twins are ``F.gelu``,
-``model.attention.attend`` and ``training.loss.plain_cross_entropy_``: the same results up to rounding.
+Each has its gradient. The twins are ``F.gelu``, ``model.attention.attend`` and
+``training.loss.plain_cross_entropy_``: the same results up to rounding.
 
 B batch, T tokens, H heads, D head_dim, N rows, V vocabulary
 """
@@ -19,6 +20,7 @@ from glassgpt.kernels.compiled import load
 from glassgpt.model import attention
 from glassgpt.model.gpt import GPT, MLP, use_attention
 
+LONGEST = 1024  # tokens of a sequence in float32: the scores of a head must fit a core's share of the cache
 SCRATCH = 4 * 2**20  # bytes of attention's scores at a time: what a core's cache holds
 
 
@@ -30,8 +32,11 @@ def library(instructions: str | None = None) -> ctypes.CDLL | None:
     pointer, count, flag = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
     lib.glassgpt_gelu.argtypes = [flag, pointer, pointer, count]
     lib.glassgpt_gelu_backward.argtypes = [flag, pointer, pointer, pointer, count]
+    lib.glassgpt_attend.argtypes = [pointer, count, count, count, count]
+    lib.glassgpt_attend_backward.argtypes = [pointer, count, count, count, count]
     lib.glassgpt_softmax.argtypes = [pointer, count, count, ctypes.c_float]
     lib.glassgpt_softmax_backward.argtypes = [pointer, pointer, count, count, ctypes.c_float]
+    lib.glassgpt_turn.argtypes = [pointer, pointer, count, count]
     lib.glassgpt_cross_entropy.argtypes = [flag, pointer, pointer, pointer, count, count, ctypes.c_float]
     return lib
 
@@ -80,17 +85,62 @@ class _Gelu(torch.autograd.Function):
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, visible: Tensor | None, dropout: float) -> Tensor:
-    """``model.attention.attend``, which is also what computes anything but causal bfloat16 without dropout: its float32
-    is the faster one."""
-    is_causal = visible is None and q.shape[2] > 1 and q.shape == k.shape
-    if not is_causal or dropout > 0 or q.dtype != torch.bfloat16:
-        return attention.attend(q, k, v, visible, dropout)
-    return _CausalAttention.apply(q, k, v)
+    """``model.attention.attend``, which is also what computes anything but causal attention without dropout."""
+    is_causal = visible is None and q.shape[2] > 1 and q.shape == k.shape and dropout == 0
+    if is_causal and q.dtype == torch.bfloat16:
+        return _NarrowAttention.apply(q, k, v)
+    if is_causal and q.dtype == torch.float32 and q.shape[2] <= LONGEST:
+        return _Attention.apply(q, k, v)
+    return attention.attend(q, k, v, visible, dropout)
 
 
-class _CausalAttention(torch.autograd.Function):
-    """Some heads at a time, so that their scores stay in the cache. The backward pass computes them a second time, as
-    FlashAttention does, and so no scores are kept. Source: Dao et al. 2022, https://arxiv.org/abs/2205.14135."""
+class _Attention(torch.autograd.Function):
+    """In float32, where PyTorch's takes two to three times as long, one head after another."""
+
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        q, k, v = (_with_rows(x) for x in (q, k, v))
+        ctx.save_for_backward(q, k, v)
+        y = _blank(q)
+        _call("attend", _views(q, k, v, y), *q.shape)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:  # pyrefly: ignore[bad-override]
+        saved, dy = ctx.saved_tensors, _with_rows(grads[0])
+        gradients = tuple(map(_blank, saved))
+        _call("attend_backward", _views(*saved, dy, *gradients), *dy.shape)
+        return gradients
+
+
+class _View(ctypes.Structure):
+    _fields_ = [
+        ("data", ctypes.c_void_p),
+        ("sequence", ctypes.c_int64),
+        ("head", ctypes.c_int64),
+        ("token", ctypes.c_int64),
+    ]
+
+
+def _views(*tensors: Tensor) -> ctypes.Array[_View]:
+    """Where tensors (B, H, T, D) lie; for the time of a call."""
+    return (_View * len(tensors))(*(_View(x.data_ptr(), *x.stride()[:3]) for x in tensors))
+
+
+def _with_rows(x: Tensor) -> Tensor:
+    """The same numbers, those of a row side by side."""
+    return x if x.stride(-1) == 1 else x.contiguous()
+
+
+def _blank(x: Tensor) -> Tensor:
+    """Memory for a tensor like x (B, H, T, D), a token's heads side by side, as the layers around attention want it."""
+    return torch.empty_like(x.transpose(1, 2), memory_format=torch.contiguous_format).transpose(1, 2)
+
+
+class _NarrowAttention(torch.autograd.Function):
+    """In bfloat16 by matrix products, some heads at a time, so that their scores stay in the cache. The backward pass
+    computes them a second time, as FlashAttention does, and so no scores are kept. Source: Dao et al. 2022,
+    https://arxiv.org/abs/2205.14135."""
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -157,7 +207,14 @@ def _is_bfloat16(x: Tensor) -> bool:
     return x.dtype == torch.bfloat16
 
 
-def _call(name: str, *arguments: float) -> None:
+def turned(x: Tensor) -> Tensor:
+    """x (N, M) in float32, contiguous, as a contiguous (M, N)."""
+    y = x.new_empty(x.shape[1], x.shape[0])
+    _call("turn", x.data_ptr(), y.data_ptr(), *x.shape)
+    return y
+
+
+def _call(name: str, *arguments: Any) -> None:
     lib = library()
     assert lib is not None
     getattr(lib, f"glassgpt_{name}")(*arguments)

@@ -113,10 +113,20 @@ inline Ints add_products(Ints total, Shorts a, Shorts b) {
 inline Floats all(float x) { return Floats{} + x; }
 inline Ints all(int32_t x) { return Ints{} + x; }
 
+// The numbers of the lanes: 0, 1, 2 and so on.
+inline Ints counted() {
+    Ints result;
+    for (int64_t lane = 0; lane < LANES; lane++) result[lane] = lane;
+    return result;
+}
+
 inline Floats absolute(Floats v) { return (Floats)((Ints)v & 0x7fffffff); }
 inline Floats larger(Floats a, Floats b) { return a > b ? a : b; }
 
 inline float largest(Floats v) {
+#if defined(__AVX512BW__)
+    return _mm512_reduce_max_ps((__m512)v);
+#endif
     float result = v[0];
     for (int64_t lane = 1; lane < LANES; lane++) result = std::max(result, v[lane]);
     return result;

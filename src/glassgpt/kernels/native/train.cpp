@@ -5,17 +5,11 @@
 //
 // N rows, V vocabulary, T tokens
 
-#include <algorithm>
-#include <cmath>
-#include <cstdint>
-#include <cstring>
 #include <limits>
 
-namespace {
+#include "heads.h"
 
-struct bfloat16 {
-    uint16_t bits;
-};
+namespace {
 
 inline float load(float x) { return x; }
 
@@ -147,6 +141,16 @@ void cross_entropy(Value* logits, const int64_t* targets, float* losses, int64_t
     }
 }
 
+// x (rows, columns) turned to y (columns, rows).
+void turn_whole(const float* x, float* y, int64_t rows, int64_t columns) {
+    constexpr int64_t PIECE = 16;  // of which the innermost cache holds every line, however far apart
+#pragma omp parallel for schedule(static)
+    for (int64_t c = 0; c < columns; c += PIECE)
+        for (int64_t r = 0; r < rows; r += PIECE)
+            turn(x + r * columns + c, columns, y + c * rows + r, rows, std::min(PIECE, rows - r),
+                 std::min(PIECE, columns - c));
+}
+
 }  // namespace
 
 #define FOR_BOTH(CALL)             \
@@ -181,6 +185,32 @@ void glassgpt_softmax_backward(const bfloat16* p, bfloat16* d, int64_t matrices,
 void glassgpt_cross_entropy(int is_bfloat16, void* logits, const int64_t* targets, float* losses, int64_t N, int64_t V,
                             float scale) {
     FOR_BOTH(cross_entropy((Value*)logits, targets, losses, N, V, scale));
+}
+
+// Causal attention in float32. `views` are q, k, v and y, each (B, H, T, D).
+void glassgpt_attend(const View* views, int64_t B, int64_t H, int64_t T, int64_t D) {
+#pragma omp parallel
+    {
+        Head head(T, D);
+#pragma omp for schedule(static)
+        for (int64_t item = 0; item < B * H; item++)
+            head.forward(views[0], views[1], views[2], views[3], item / H, item % H);
+    }
+}
+
+// Its gradient. `views` are q, k, v, dy, dq, dk and dv.
+void glassgpt_attend_backward(const View* views, int64_t B, int64_t H, int64_t T, int64_t D) {
+#pragma omp parallel
+    {
+        Head head(T, D);
+#pragma omp for schedule(static)
+        for (int64_t item = 0; item < B * H; item++)
+            head.backward(views[0], views[1], views[2], views[3], views[4], views[5], views[6], item / H, item % H);
+    }
+}
+
+void glassgpt_turn(const float* x, float* y, int64_t rows, int64_t columns) {
+    turn_whole(x, y, rows, columns);
 }
 
 }  // extern "C"
