@@ -59,7 +59,7 @@ def plan(
         utilization: Share of the peak rate that training reaches. Default: what runs of this size were measured at.
         optimizer: adamw or muon. Default: the run's, or adamw.
         micro_steps: Micro-batches of a step. Default: the run's, or 1.
-        here: Also time the parts of a step on this machine, about a second, and predict speed and memory of a run.
+        here: Also time the parts of a step on this machine, some seconds, and predict speed and memory of a run.
         gpus: Also estimate a step on so many of the accelerator (default: h100), eight to a machine.
         layout: ddp or fsdp, what the GPUs do with the model. Default: the run's, or ddp.
         tensor: GPUs that share each matrix; needs fsdp. Default: the run's, or 1.

@@ -1,7 +1,7 @@
 """How fast this machine trains models of one shape: its parts are timed, the rest is multiplication.
 
 Timing whole steps would take as long as they do. One block, what lies around the blocks, and the update of both take
-about a second, and every block takes the same time as the first.
+some seconds, and every block takes the same time as the first.
 
 n tokens of a micro-batch, L blocks
 """
@@ -28,7 +28,7 @@ from glassgpt.training.optimizer import Optimizer
 from glassgpt.training.precision import WorkingCopy
 from glassgpt.training.run import VOCAB_MULTIPLE, find_device, fused_loss, has_fused_loss, make_fast
 
-PATIENCE = 0.2  # seconds after which a measurement is not repeated
+PATIENCE = 0.4  # seconds of one measurement, at least; the first half warms up
 WORK = 3e10  # FLOPs of one measurement, about: enough for full speed, a fraction of a second on any machine
 
 
@@ -55,9 +55,9 @@ class Pace:
 
 
 def calibrate(config: RunConfig, vocab_size: int) -> Pace:
-    """The pace of a run of ``config`` on its device, as one process, measured in about a second.
+    """The pace of a run of ``config`` on its device, as one process, measured in some seconds.
 
-    The result is a median of few repetitions; what else the machine does meanwhile is in it.
+    The results are medians; what else the machine does meanwhile is in it.
     """
     shape = config.model.build_config(vocab_size)
     tokens = config.rows * shape.context_length
@@ -142,16 +142,15 @@ class Part:
         return self.seconds(compute)
 
     def seconds(self, compute: Callable[[], Tensor | None]) -> float:
-        """The median time of a call once everything has been called once."""
-        compute()
+        """The median time of a call, once the machine has got used to it: memory comes, clocks settle."""
         laps: list[float] = []
-        while sum(laps) < PATIENCE and len(laps) < 20:
+        while sum(laps) < PATIENCE or len(laps) < 4:
             synchronize(self.device)
             start = time.perf_counter()
             compute()
             synchronize(self.device)
             laps.append(time.perf_counter() - start)
-        return statistics.median(laps)
+        return statistics.median(laps[len(laps) // 2 :])
 
 
 def synchronize(device: torch.device) -> None:
