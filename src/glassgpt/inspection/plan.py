@@ -78,14 +78,15 @@ def training_memory(
     if optimizer == "muon":
         held["optimizer"] -= 4 * hidden
     summed = 4 * N if dtype == "bfloat16" or micro_steps > 1 else 0
-    # A tied embedding gets two gradients of its size, which are there beside their sum.
-    twice = 2 * config.vocab_size * config.emb_dim * WIDTH[dtype] if config.tied_head else 0
+    # A tied embedding gets two gradients; beside their sum both are there, of the fused loss's only one.
+    parts = 2 if fused_logits is None else 1
+    tied = parts * config.vocab_size * config.emb_dim * WIDTH[dtype] if config.tied_head else 0
     begin = {"gradients": summed, "activations": tokens * activation_bytes(config, dtype)}
     if fused_logits is None:
         begin["logits"] = tokens * logit_bytes(config)
     else:
         begin["logits"] = fused_loss_bytes(config, dtype, tokens, fused_logits)
-    end = {"gradients": N * recipe.gradients + twice, "activations": 0, "logits": 0}
+    end = {"gradients": N * recipe.gradients + tied, "activations": 0, "logits": 0}
     moments = [begin, end]
     if optimizer == "muon":  # of the largest kind three copies, each a third of all, and three squares
         moments.append({"gradients": 4 * N + 4 * (hidden + hidden // 4), "activations": 0, "logits": 0})
