@@ -24,7 +24,7 @@ def text(tmp_path, monkeypatch) -> Path:
 
 
 def test_a_number_of_minutes_becomes_a_run_that_can_be_resumed(capsys):
-    assert main(["train", "my.txt", "--minutes", "0.2", *TINY, "--seed", "7", "--json"]) == 0
+    assert main(["train", "my.txt", "--minutes", "0.2", *TINY, "--seed", "7", "--batch-size", "6", "--json"]) == 0
     shown = capsys.readouterr()
     result = json.loads(shown.out)
     assert result["seconds_asked"] == 12 and result["seconds_taken"] > 0
@@ -32,6 +32,7 @@ def test_a_number_of_minutes_becomes_a_run_that_can_be_resumed(capsys):
     config = tomllib.loads(Path("runs/my/config.toml").read_text())
     assert config["steps"] == result["steps"] >= 20
     assert (config["seed"], config["model"]["emb_dim"], config["optimizer"]["name"]) == (7, 32, "muon")
+    assert config["batch_size"] == 6 and 6 % config["micro_batch"] == 0
     assert main(["train", "runs/my", "--resume", "--steps", str(result["steps"] + 2)]) == 0
 
 

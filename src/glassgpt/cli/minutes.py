@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from math import gcd
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,12 @@ class Dial:
         device = find_device(config.device)
         if device.type != "cpu":
             base = base | {"precision": "bfloat16"}
+
+        def build(settings: dict[str, Any]) -> RunConfig:
+            if "batch_size" in overrides:
+                settings = settings | {"micro_batch": gcd(config.batch_size, settings["micro_batch"])}
+            return resolve(RunConfig, None, base | settings | overrides)
+
         keep_freed_memory()  # as the run will, whose pace is to be measured
         try:
             text = prepared(config, directory)
@@ -71,7 +78,7 @@ class Dial:
                 budget = allocate(
                     lambda: self.seconds - self.elapsed,
                     text,
-                    lambda settings: resolve(RunConfig, None, base | settings | overrides),
+                    build,
                     calibrate,
                     free_memory(device),
                     at_once=8192 if device.type == "cpu" else 65536,

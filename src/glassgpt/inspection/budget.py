@@ -17,8 +17,9 @@ from glassgpt.training.config import RunConfig
 
 # (blocks, width, heads), from what learns in seconds on a laptop to GPT-2's two smaller sizes
 LADDER = ((2, 64, 2), (4, 128, 4), (6, 192, 6), (6, 256, 8), (6, 384, 6), (8, 512, 8), (12, 768, 12), (24, 1024, 16))
-STEPS = 1000  # about so many updates: fewer learn less from each token than they could, more keep no device busy
+STEPS = 2000  # about so many updates: fewer learn less from each token than they could, more keep no device busy
 MIN_STEPS = 20
+BETTER = 0.99  # of the loss of a smaller model, which a larger one must promise: the law is not that exact
 EVALUATIONS, CHECKPOINTS = 10, 4
 SAVING = 200e6  # bytes a second that a checkpoint is hashed, written and synced at
 STARTING = 2.0  # seconds from a configuration to its first step, and from the last to the end
@@ -90,9 +91,9 @@ def allocate(
         a_token = pace(config, text.vocab_size).step(model.num_layers, tokens) / tokens
         tokens_in_time = max(1.0, left() / a_token)
         loss = expected_loss(model.num_parameters, tokens_in_time, text.tokens)
-        is_worse = bool(losses) and loss > min(losses.values())
+        pays = not losses or loss < BETTER * min(losses.values())
         losses[model.num_parameters] = loss
-        if is_worse:
+        if not pays:
             break
         chosen = settings(rung, tokens_in_time / STEPS, text, at_once)
     final = fitted(chosen, text, build, free) if chosen else None
