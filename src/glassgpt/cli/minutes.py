@@ -92,20 +92,23 @@ class Dial:
 
     def explain(self, budget: Budget) -> None:
         """Says on stderr what was chosen and why."""
+        from glassgpt.inspection.budget import MOST_EPOCHS
+
         config, model, text = budget.config, budget.model, budget.text
         sizes = ", ".join(f"{size / 1e6:.2g} M" for size in budget.losses)
         speed = config.batch_size * model.context_length / budget.step_seconds
+        early = "; more time would need more text" if budget.epochs > MOST_EPOCHS - 0.1 else ""
         lines = [
             f"model  {model.num_layers} blocks, {model.num_heads} heads, {model.emb_dim} wide: "
             f"{model.num_parameters:,} parameters, of which the lowest loss is expected; timed here: {sizes}",
             f"text   {text.tokens:,} tokens of {text.vocab_size:,} kinds, read {budget.epochs:.1f} times "
-            f"(4 are as good as new text, beyond 16 nothing is gained); {text.held_out:,} held out",
+            f"(4 are as good as new text, more than {MOST_EPOCHS} are learnt by heart); {text.held_out:,} held out",
             f"batch  {config.batch_size} windows of {model.context_length} tokens; {budget.tokens / 1e6:,.3g} M tokens "
-            f"in all, {budget.tokens / model.num_parameters:.2g} a parameter (20 are best for new text)",
+            f"in all, {budget.tokens / model.num_parameters:.2g} a parameter",
             f"steps  {config.steps:,} of {1000 * budget.step_seconds:.3g} ms, {speed:,.0f} tokens/s; "
             f"an evaluation every {config.evaluation.every:,}",
             f"time   {clock(self.elapsed)} for reading and timing, "
-            f"{clock(budget.seconds)} for training, evaluations and checkpoints",
+            f"{clock(budget.seconds)} for training, evaluations and checkpoints{early}",
         ]
         print(*lines, sep="\n", file=sys.stderr)
 

@@ -19,6 +19,7 @@ from glassgpt.training.config import RunConfig
 LADDER = ((2, 64, 2), (4, 128, 4), (6, 192, 6), (6, 256, 8), (6, 384, 6), (8, 512, 8), (12, 768, 12), (24, 1024, 16))
 STEPS = 2000  # about so many updates: fewer learn less from each token than they could, more keep no device busy
 MIN_STEPS = 20
+MOST_EPOCHS = 6  # readings of a text: after more the held-out loss rises again, as measured (docs/training.md)
 BETTER = 0.99  # of the loss of a smaller model, which a larger one must promise: the law is not that exact
 EVALUATIONS, CHECKPOINTS = 10, 4
 SAVING = 200e6  # bytes a second that a checkpoint is hashed, written and synced at
@@ -65,7 +66,7 @@ def allocate(
     left: Callable[[], float], text: Text, build: Build, pace: PaceOf, free: float, at_once: int = 8192
 ) -> Budget:
     """The run whose loss should be lowest after the seconds that are ``left``, on a device with ``free`` bytes of
-    memory, computing up to ``at_once`` tokens together.
+    memory, computing up to ``at_once`` tokens together. It takes less time where the text has no more to teach.
 
     ``build`` makes a configuration of settings by dotted path, and may insist on others; ``pace`` times it.
 
@@ -89,7 +90,7 @@ def allocate(
             break
         tokens = config.rows * model.context_length
         a_token = pace(config, text.vocab_size).step(model.num_layers, tokens) / tokens
-        tokens_in_time = max(1.0, left() / a_token)
+        tokens_in_time = min(max(1.0, left() / a_token), MOST_EPOCHS * text.tokens)
         loss = expected_loss(model.num_parameters, tokens_in_time, text.tokens)
         pays = not losses or loss < BETTER * min(losses.values())
         losses[model.num_parameters] = loss
@@ -116,7 +117,8 @@ def in_time(
     checkpoint = 12 * model.num_parameters / SAVING
     around = STARTING + EVALUATIONS * evaluation + CHECKPOINTS * checkpoint
     seconds = left()
-    steps = int((seconds - around) / step)
+    enough = MOST_EPOCHS * text.tokens // (config.batch_size * model.context_length)
+    steps = min(int((seconds - around) / step), enough)
     if steps < MIN_STEPS:
         raise ValueError(
             f"{seconds:.0f} s are left for {max(0, steps)} steps of {step:.2g} s each, too few to learn from: "
