@@ -35,12 +35,13 @@ def read_prompt(model: GPT, tokens: Tensor, cache: Cache) -> Tensor:
         assert isinstance(block, Block)
         attention, mlp = block.attention, block.mlp
         h = block.attention_norm(x).bfloat16()
-        q, k, v = product(h, attention.qkv).view(B, T, -1, 3, attention.head_dim).permute(3, 0, 2, 1, 4)  # (B, H, T, D)
-        keys, values, visible = layer.append(k.float(), v.float())
+        qkv = product(h, attention.qkv).float().view(B, T, -1, 3, attention.head_dim)
+        q, k, v = qkv.permute(3, 0, 2, 1, 4)  # each (B, H, T, D)
+        keys, values, visible = layer.append(k, v)
         if keys.shape[2] == T:  # nothing before this prompt
-            y = training.attend(q, k, v, None, 0.0)
+            y = training.attend(q, k, v, None, 0.0).bfloat16()
         else:
-            y = attend(q, keys.bfloat16(), values.bfloat16(), visible, 0.0)
+            y = attend(q.bfloat16(), keys.bfloat16(), values.bfloat16(), visible, 0.0)
         x += product(y.transpose(1, 2).reshape(B, T, -1), attention.out)
         h = block.mlp_norm(x).bfloat16()
         x += product(product(h, mlp.up, "gelu"), mlp.down)

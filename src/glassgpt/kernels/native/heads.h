@@ -44,9 +44,9 @@ inline void turn(const float* x, int64_t from, float* y, int64_t to, int64_t row
 }
 
 struct Table {
-    int64_t width;
+    int64_t width;  // one unit more than asked for: rows a power of two apart would share few lines of the cache
     std::vector<float> data;
-    Table(int64_t height, int64_t width) : width(width), data(height * width) {}
+    Table(int64_t height, int64_t asked) : width(asked + UNIT), data(height * width) {}
     float* operator[](int64_t row) { return data.data() + row * width; }
     const float* operator[](int64_t row) const { return data.data() + row * width; }
 };
@@ -64,10 +64,10 @@ struct Head {
     const float scale;
     Table q, rows, turned, p, dy, dp, result;
 
-    Head(int64_t T, int64_t D)
+    Head(int64_t T, int64_t D, bool has_backward)
         : T(T), D(D), high(whole(T)), wide(whole(D)), scale(1 / std::sqrt(float(D))),
-          q(high, wide), rows(high, wide), turned(wide, high), p(high, high), dy(high, wide), dp(high, high),
-          result(high, wide) {}
+          q(high, wide), rows(high, wide), turned(wide, high), p(high, high), dy(has_backward ? high : 0, wide),
+          dp(has_backward ? high : 0, high), result(high, wide) {}
 
     void take(const float* from, int64_t stride, Table& to, float factor = 1) const {
         for (int64_t t = 0; t < T; t++)
@@ -102,8 +102,8 @@ struct Head {
     // p = what each token pays attention to: those up to itself.
     void weigh(const View& queries, const View& keys, int64_t b, int64_t h) {
         take(queries(b, h), queries.token, q, scale);
-        turn(keys(b, h), keys.token, turned[0], high, T, D);
-        for (int64_t t = 0; t < high; t += TALL) multiply(q, wide, 1, turned, p, t, 0, D, whole(t + TALL));
+        turn(keys(b, h), keys.token, turned[0], turned.width, T, D);
+        for (int64_t t = 0; t < high; t += TALL) multiply(q, q.width, 1, turned, p, t, 0, D, whole(t + TALL));
         for (int64_t t = 0; t < high; t++) {
             float* row = p[t];
             const int64_t end = whole(t + 1);
@@ -126,7 +126,7 @@ struct Head {
     void forward(const View& queries, const View& keys, const View& values, const View& y, int64_t b, int64_t h) {
         weigh(queries, keys, b, h);
         take(values(b, h), values.token, rows);
-        for (int64_t t = 0; t < high; t += TALL) multiply(p, high, 1, rows, result, t, 0, t + TALL, wide);
+        for (int64_t t = 0; t < high; t += TALL) multiply(p, p.width, 1, rows, result, t, 0, t + TALL, wide);
         give(y(b, h), y.token);
     }
 
@@ -135,11 +135,11 @@ struct Head {
                   const View& dkeys, const View& dvalues, int64_t b, int64_t h) {
         weigh(queries, keys, b, h);
         take(grad(b, h), grad.token, dy);
-        for (int64_t j = 0; j < high; j += TALL) multiply(p, 1, high, dy, result, j, j, high, wide);
+        for (int64_t j = 0; j < high; j += TALL) multiply(p, 1, p.width, dy, result, j, j, high, wide);
         give(dvalues(b, h), dvalues.token);
 
-        turn(values(b, h), values.token, turned[0], high, T, D);
-        for (int64_t t = 0; t < high; t += TALL) multiply(dy, wide, 1, turned, dp, t, 0, D, whole(t + TALL));
+        turn(values(b, h), values.token, turned[0], turned.width, T, D);
+        for (int64_t t = 0; t < high; t += TALL) multiply(dy, dy.width, 1, turned, dp, t, 0, D, whole(t + TALL));
         for (int64_t t = 0; t < high; t++) {
             const int64_t end = whole(t + 1);
             Floats total = {};
@@ -148,9 +148,9 @@ struct Head {
             for (int64_t j = 0; j < end; j += LANES) store(dp[t] + j, load(p[t] + j) * (load(dp[t] + j) - mean));
         }
         take(keys(b, h), keys.token, rows);
-        for (int64_t t = 0; t < high; t += TALL) multiply(dp, high, 1, rows, result, t, 0, t + TALL, wide);
+        for (int64_t t = 0; t < high; t += TALL) multiply(dp, dp.width, 1, rows, result, t, 0, t + TALL, wide);
         give(dqueries(b, h), dqueries.token, scale);
-        for (int64_t j = 0; j < high; j += TALL) multiply(dp, 1, high, q, result, j, j, high, wide);
+        for (int64_t j = 0; j < high; j += TALL) multiply(dp, 1, dp.width, q, result, j, j, high, wide);
         give(dkeys(b, h), dkeys.token);
     }
 };

@@ -191,7 +191,7 @@ void glassgpt_cross_entropy(int is_bfloat16, void* logits, const int64_t* target
 void glassgpt_attend(const View* views, int64_t B, int64_t H, int64_t T, int64_t D) {
 #pragma omp parallel
     {
-        Head head(T, D);
+        Head head(T, D, false);
 #pragma omp for schedule(static)
         for (int64_t item = 0; item < B * H; item++)
             head.forward(views[0], views[1], views[2], views[3], item / H, item % H);
@@ -202,7 +202,7 @@ void glassgpt_attend(const View* views, int64_t B, int64_t H, int64_t T, int64_t
 void glassgpt_attend_backward(const View* views, int64_t B, int64_t H, int64_t T, int64_t D) {
 #pragma omp parallel
     {
-        Head head(T, D);
+        Head head(T, D, true);
 #pragma omp for schedule(static)
         for (int64_t item = 0; item < B * H; item++)
             head.backward(views[0], views[1], views[2], views[3], views[4], views[5], views[6], item / H, item % H);
