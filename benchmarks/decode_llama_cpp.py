@@ -5,8 +5,7 @@
 Weights are random (speed does not depend on them), one sequence, greedy, no end of text. Decoding counts the tokens
 after the first; reading a prompt of 512 tokens counts everything up to the first. llama.cpp runs with flash attention
 on or off, whichever is faster here, and its own clock is taken. Both keep their cache between rounds, and no prompt is
-read twice. Its q4_0 files keep eight bits in the output layer, and
-so does our int4.
+read twice. Its q4_0 files keep eight bits in the output layer, and so does our int4.
 
 Needs ``pip install llama-cpp-python``, which compiles llama.cpp for this processor (some minutes). Without it the
 development dependency xllamacpp is taken, whose package has no AVX-512: what the peer can do here is printed.

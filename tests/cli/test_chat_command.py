@@ -137,6 +137,19 @@ def test_a_conversation_on_a_terminal(directory):
 
 
 @pytest.mark.timeout(60)
+def test_ctrl_c_at_the_prompt_says_how_to_end(directory):
+    terminal = Terminal(directory)
+    terminal.wait_for("> ")
+    terminal.type("half a sen")
+    terminal.wait_for("sen")
+    terminal.type("\x03")  # Ctrl-C
+    terminal.wait_for("/exit or Ctrl-D ends")
+    terminal.wait_for("> ")
+    terminal.type("/exit\n")
+    assert terminal.exit_code() == 0
+
+
+@pytest.mark.timeout(60)
 def test_ctrl_c_stops_the_answer_and_not_the_conversation(endless, tmp_path):
     terminal = Terminal(endless, "--seed", 3, "--max-new-tokens", 8000)
     terminal.wait_for("> ")

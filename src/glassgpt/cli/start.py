@@ -1,7 +1,7 @@
 """The start of a process without pauses for collecting garbage. Knows no command.
 
-Python looks for garbage while torch is imported, again and again through a million objects of which none is garbage:
-a quarter of the time until a command begins to work.
+Python looks for garbage while torch is imported, again and again through hundreds of thousands of objects of which
+none is garbage: a fifth of the time until a command begins to work.
 """
 
 from __future__ import annotations

@@ -12,10 +12,8 @@ import math
 A, B, E = math.exp(6.255414), math.exp(7.3049974), math.exp(0.6254804)
 ALPHA = 0.3526596  # of parameters and of tokens
 REPEATS, EXCESS = 15.387756, 5.309743  # how fast repeated tokens, and parameters beyond what tokens need, lose worth
-SMALL, FEW = (
-    7e6,
-    2,
-)  # parameters that the law does not reach, and different tokens that one of these is worth having for
+SMALL = 7e6  # parameters, which the law does not reach
+FEW = 2  # different tokens that a parameter of so small a model is worth having for
 TOKENS_A_PARAMETER = (B / A) ** (1 / ALPHA)  # where both terms are equal: 20, as Hoffmann et al. 2022 found
 
 
