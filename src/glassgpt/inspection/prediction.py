@@ -54,7 +54,7 @@ class Prediction:
 
 
 def predict(config: RunConfig, vocab_size: int) -> Prediction:
-    """What a run of ``config`` with a vocabulary of that size will do here, found out in a second or so."""
+    """What a run of ``config`` with a vocabulary of that size will do here, found out in some seconds."""
     start = time.perf_counter()
     device, shape = find_device(config.device), config.model.build_config(vocab_size)
     context, micro_steps = shape.context_length, config.batch_size // config.rows

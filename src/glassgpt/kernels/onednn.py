@@ -56,7 +56,7 @@ class _Linear(torch.autograd.Function):
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """``F.linear`` by oneDNN, without gradients."""
-    if x.ndim == 2 and x.T.is_contiguous() and training.library() is not None:
+    if x.ndim == 2 and not x.is_contiguous() and x.T.is_contiguous() and training.library() is not None:
         x = training.turned(x.T)  # oneDNN's caller would do the same, four times as slowly
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 

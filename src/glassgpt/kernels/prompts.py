@@ -1,6 +1,7 @@
-"""A prompt through all blocks of a model with bfloat16 matrices: products and attention in bfloat16, by oneDNN.
+"""A prompt through all blocks of a model with bfloat16 matrices: products in bfloat16 by oneDNN.
 
-The residual stream, norms and the cache stay float32, sums inside a product too. The twin is ``GPT.hidden`` of the same
+The residual stream, norms, the cache and the attention within a prompt stay float32, sums inside a product too;
+attention to what was read before is bfloat16. The twin is ``GPT.hidden`` of the same
 model, which rounds inputs and outputs of its products to bfloat16 as well, but converts between each two operations:
 that takes longer than the products.
 
