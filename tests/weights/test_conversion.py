@@ -134,10 +134,10 @@ def test_a_wrong_computation_is_noticed(source, tmp_path, monkeypatch):
 
     exported = module.exported
 
-    def careless(model):
+    def careless(config):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(F, "gelu", lambda x, approximate: torch._C._nn.gelu(x))
-            return exported(model)
+            return exported(config)
 
     monkeypatch.setattr(module, "exported", careless)
     with pytest.raises(DoesNotHold, match="the conversion changed the model: logits is off by"):

@@ -21,21 +21,22 @@ from glassgpt.weights.export_extra import package
 from glassgpt.weights.formats import Format
 from glassgpt.weights.hugging_face_config import config_to_json
 from glassgpt.weights.lazy import LazyTensors
-from glassgpt.weights.onnx_graph import INPUTS, OUTPUTS, exported
+from glassgpt.weights.onnx_graph import INPUTS, OUTPUTS, exported, fill
 from glassgpt.weights.onnx_weights import MODEL, open_onnx
 from glassgpt.weights.opened import Opened, dtypes
 from glassgpt.weights.translate import blank, check
 
 
 def write(opened: Opened, path: Path, dtype: str | None) -> None:
-    """A directory with the model as an ONNX graph. The model itself is not changed: its cache is another one.
+    """A directory with the model as an ONNX graph; each weight is read when it is written.
 
     Raises:
         ImportError: a package of the export extra is not installed.
     """
     package("onnxscript")
     config, tokenizer = opened.config, opened.tokenizer
-    graph = exported(opened.build())
+    graph = exported(config)
+    fill(graph, opened.tensors.to(torch.float32))
     path.mkdir()
     graph.save(path / MODEL, external_data=True)
     settings = config_to_json(config, torch.float32, tokenizer.eot if tokenizer else None)

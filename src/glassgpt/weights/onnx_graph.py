@@ -1,5 +1,7 @@
 """The model as an ONNX graph with a cache, traced from outside: the model is called with another cache, not changed.
 
+Tracing needs shapes, no numbers: the weights are filled in afterwards, each when it is written.
+
 B batch, T new tokens, P past tokens, L layers, H heads, D head_dim, V vocabulary
 """
 
@@ -9,31 +11,35 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from glassgpt.model.cache import Cache
+from glassgpt.model.config import ModelConfig
 from glassgpt.model.gpt import GPT
+from glassgpt.weights.export_extra import package
+from glassgpt.weights.lazy import LazyTensors
+from glassgpt.weights.onnx_weights import PREFIX
 
 INPUTS, OUTPUTS = ("input_ids", "past_k", "past_v"), ("logits", "k", "v")
 
 
-def exported(model: GPT) -> Any:
-    """The model as torch's ONNXProgram, its weights under our names.
+def exported(config: ModelConfig) -> Any:
+    """A model of this shape as torch's ONNXProgram, its weights named but without numbers.
 
     Traced with two rows, three new tokens and two past ones; batch, new and past are then left open.
     """
-    config = model.config
     shape = (config.num_layers, 2, config.num_heads, 2, config.head_dim)
-    example = (torch.zeros(2, 3, dtype=torch.long), torch.zeros(shape), torch.zeros(shape))
     batch, new = torch.export.Dim("batch"), torch.export.Dim("new", max=config.context_length)
     cache = {1: batch, 3: torch.export.Dim("past", min=0)}
-    with _quiet():
+    with _quiet(), FakeTensorMode():
         return torch.onnx.export(
-            WithCache(model).eval(),
-            example,
+            WithCache(GPT(config)).eval(),
+            (torch.zeros(2, 3, dtype=torch.long), torch.zeros(shape), torch.zeros(shape)),
             input_names=INPUTS,
             output_names=OUTPUTS,
             dynamic_shapes=({0: batch, 1: new}, cache, cache),
@@ -41,6 +47,18 @@ def exported(model: GPT) -> Any:
             optimize=False,  # would rename the weights and share equal ones; onnxruntime optimizes when it loads
             verbose=False,
         )
+
+
+def fill(program: Any, tensors: LazyTensors) -> None:
+    """Gives the weights of an exported program their numbers, float32, which are read when the program is saved."""
+    ir = package("onnx_ir")
+    for name, weight in program.model.graph.initializers.items():
+        read = partial(_read, ir, tensors, name.removeprefix(PREFIX))
+        weight.const_value = ir.LazyTensor(read, weight.dtype, weight.shape, name=name)
+
+
+def _read(ir: Any, tensors: LazyTensors, name: str) -> Any:
+    return ir.tensor(tensors[name].contiguous())
 
 
 class WithCache(nn.Module):

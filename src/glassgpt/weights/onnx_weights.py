@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MODEL, WEIGHTS = "model.onnx", "model.onnx.data"
+PREFIX = "model."  # of our names, from the module that is traced
 MAX_GRAPH_BYTES = 64 * 2**20  # without weights; GPT-2 XL's has 6 MB
 
-_PREFIX = "model."  # of our names, from the module that was traced
 _GRAPH, _INITIALIZER = 7, 5
 _DIMS, _TYPE, _NAME, _RAW, _EXTERNAL = 1, 2, 8, 9, 13
 _FLOAT = 1  # TensorProto.FLOAT
@@ -58,7 +58,7 @@ def _initializers(path: Path) -> list[bytes]:
         tensors = _texts(b"".join(graphs), _INITIALIZER)
     except ValueError as error:
         raise ValueError(f"it is no ONNX model: {error}") from None
-    prefix = _PREFIX.encode()
+    prefix = PREFIX.encode()
     return [tensor for tensor in tensors if any(name.startswith(prefix) for name in _texts(tensor, _NAME))]
 
 
@@ -66,7 +66,7 @@ def _weight(tensor: bytes, end: int) -> tuple[str, tuple[Place, bytes | None]]:
     """A weight's name, its place in the file of ``end`` bytes beside the graph, and its bytes where they are inside."""
     fields = parse(tensor)
     last = dict(fields)
-    name = _bytes(last[_NAME]).decode("utf-8").removeprefix(_PREFIX)
+    name = _bytes(last[_NAME]).decode("utf-8").removeprefix(PREFIX)
     kind, inside = last.get(_TYPE), _bytes(last.get(_RAW, b""))
     shape = tuple(size for number, value in fields if number == _DIMS for size in _sizes(value))
     entries = dict(map(_entry, [_bytes(value) for number, value in fields if number == _EXTERNAL]))
