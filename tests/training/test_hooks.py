@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from glassgpt.training.hooks import Evaluation, Event, Sample, Saved, Update, every, tell
+from glassgpt.training.hooks import Evaluation, Event, Sample, Saved, Update, every, forgiving, tell
 from glassgpt.training.loop import train
 
 
@@ -41,3 +41,18 @@ def test_a_run_tells_its_updates_evaluations_and_checkpoints_in_order(make_run, 
     assert last.tokens_per_second > 0
     assert last.memory > 2**20
     assert last.mfu is None, "no data sheet states the peak of a CPU"
+
+
+def test_what_a_tracker_cannot_do_stops_no_run(make_run, tmp_path, caplog):
+    told: list[int] = []
+
+    def tracker(event: Event) -> None:
+        if event.step in (2, 3):
+            raise ConnectionError(f"lost at {event.step}")
+        told.append(event.step)
+
+    assert train(make_run(steps=5), tmp_path, [forgiving(tracker, "mytracker")]) == 0
+    assert {1, 4, 5} == set(told)
+    assert caplog.messages == [
+        "mytracker failed at step 2, and training goes on: ConnectionError: lost at 2. metrics.jsonl has every figure"
+    ]

@@ -165,6 +165,7 @@ def lead(
     from glassgpt.cli.status import Status
     from glassgpt.inspection.samples import samplers
     from glassgpt.training import loop
+    from glassgpt.training.hooks import forgiving
     from glassgpt.training.start import start
 
     log = console(stderr=True)
@@ -173,9 +174,11 @@ def lead(
         run = start(config, directory, resume, lambda done, total, text: update(done / total), world)
     log.print(f"[dim]{run}\n{run.utilization}[/]")
     with ExitStack() as stack:
-        hooks = [*samplers(run), *(stack.enter_context(tracker.track(config, directory)) for tracker in trackers)]
+        hooks = [forgiving(sampler, "sampling") for sampler in samplers(run)]
+        for name, tracker in zip(track, trackers, strict=True):
+            hooks.append(forgiving(stack.enter_context(tracker.track(config, directory)), name))
         status = Status(stack.enter_context(progress("training", config.steps)), directory)
-        code = loop.train(run, directory, [*hooks, status], resume, allow)
+        code = loop.train(run, directory, [*hooks, forgiving(status, "the display")], resume, allow)
     if code:
         log.print(f"stopped, and saved what was learnt; to go on: glassgpt train {directory} --resume", markup=False)
     return code

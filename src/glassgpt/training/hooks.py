@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -89,3 +92,25 @@ def every(steps: int, hook: Hook) -> Hook:
         return hook(event) if event.step % steps == 0 else None
 
     return filtered
+
+
+def forgiving(hook: Hook, name: str) -> Hook:
+    """The hook, whose failures stop nothing: each kind is logged once, and the next event is told as if all were well.
+
+    For trackers and pictures, which matter less than the run.
+    """
+    known: set[type[Exception]] = set()
+
+    def forgiven(event: Event) -> Event | None:
+        try:
+            return hook(event)
+        except Exception as error:
+            if type(error) not in known:
+                known.add(type(error))
+                logger.warning(
+                    "%s failed at step %d, and training goes on: %s: %s. metrics.jsonl has every figure",
+                    name, event.step, type(error).__name__, error,
+                )  # fmt: skip
+            return None
+
+    return forgiven

@@ -9,14 +9,15 @@ from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Self
 
-SIGNALS = [signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+SIGNALS = [signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP") if hasattr(signal, name)]
 
 
 class Interrupt:
-    """Within ``with Interrupt() as interrupt``, true from the first SIGINT, SIGTERM or SIGUSR1 on.
+    """Within ``with Interrupt() as interrupt``, true from the first SIGINT, SIGTERM, SIGUSR1 or SIGHUP on.
 
-    The loop asks for it wherever it can stop. A second signal ends the process at once with exit code 1. Outside the
-    main thread, where Python delivers no signals, it stays false.
+    The loop asks for it wherever it can stop. A second signal ends the process at once with exit code 1, but for a
+    second SIGHUP: of a terminal that is closed both kernel and shell tell. Under nohup SIGHUP stays ignored. Outside
+    the main thread, where Python delivers no signals, it stays false.
     """
 
     signal: signal.Signals | None = None
@@ -41,7 +42,8 @@ class Interrupt:
 
     def __enter__(self) -> Self:
         is_main = threading.current_thread() is threading.main_thread()
-        self.previous = {number: signal.signal(number, self.handle) for number in SIGNALS} if is_main else {}
+        taken = [number for number in SIGNALS if is_main and not _is_ignored_hang_up(number)]
+        self.previous = {number: signal.signal(number, self.handle) for number in taken}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -53,9 +55,12 @@ class Interrupt:
             signal.signal(number, handler)
 
     def handle(self, number: int, frame: FrameType | None) -> None:
+        name = signal.Signals(number)
         if self.signal is not None:
+            if name.name == "SIGHUP":
+                return
             raise SystemExit(1)
-        self.signal = signal.Signals(number)
+        self.signal = name
         self.events.put("signal")
 
     def __bool__(self) -> bool:
@@ -67,3 +72,7 @@ class Interrupt:
         if self.signal is None:
             return 0
         return 128 + (signal.SIGINT if self.signal == signal.SIGINT else signal.SIGTERM)
+
+
+def _is_ignored_hang_up(number: signal.Signals) -> bool:
+    return number.name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN
