@@ -2,11 +2,13 @@
 
     python benchmarks/steps_to_loss.py path/to/nanoGPT/model.py path/to/tokens
     python benchmarks/steps_to_loss.py path/to/nanoGPT/model.py path/to/tokens --only glassgpt --target 4.055
+    python benchmarks/steps_to_loss.py path/to/nanoGPT/model.py path/to/tokens --small --peak 2e-3
 
 Both see the same windows in the same order, 131,072 tokens a step, and are measured on the same held-out windows.
 nanoGPT: AdamW, 6e-4 after 10 % warm-up, cosine to a tenth, decay 0.1, clipping at 1. glassgpt: Muon for the matrices in
 the blocks and AdamW for the rest, projections that start at zero, and a rate that falls over the last 60 % of its
-steps. The directory holds tokens as ``glassgpt prepare`` writes them, or train and val .bin files.
+steps. The directory holds tokens as ``glassgpt prepare`` writes them, or train and val .bin files. ``--small`` compares
+the two recipes at a size that a CPU finishes within the hour; nanoGPT's rate was chosen for 124M, so try others, too.
 """
 
 from __future__ import annotations
@@ -40,7 +42,9 @@ from glassgpt.training.run import Run
 from glassgpt.training.start import tokenizer_of
 
 Curve = dict[int, float]  # step -> held-out loss in nats
-PEAK, DECAY, BETAS = 6e-4, 0.1, (0.9, 0.95)  # nanoGPT's
+SMALL = {"context_length": 128, "emb_dim": 256, "num_heads": 4, "num_layers": 6}
+TINY = {"context_length": 64, "emb_dim": 64, "num_heads": 2, "num_layers": 2}
+DECAY, BETAS = 0.1, (0.9, 0.95)  # nanoGPT's
 OPTIMIZER = OptimizerConfig(name="muon", lr=2e-3)
 SCHEDULE = ScheduleConfig(name="wsd", warmup=0.02, cooldown=0.6, floor=0.0)
 
@@ -50,7 +54,9 @@ def main() -> None:
     parser.add_argument("nanogpt", type=Path, help="nanoGPT's model.py")
     parser.add_argument("tokens", type=Path)
     parser.add_argument("--size", default="gpt2")
+    parser.add_argument("--small", action="store_true", help="6 layers, 256 wide, 8,192 tokens a step, on the CPU")
     parser.add_argument("--steps", type=int, default=900, help="of nanoGPT")
+    parser.add_argument("--peak", type=float, default=6e-4, help="nanoGPT's highest learning rate")
     parser.add_argument("--our-steps", type=int, default=600)
     parser.add_argument("--step-tokens", type=int, default=131_072)
     parser.add_argument("--rows", type=int, default=64, help="windows computed at once")
@@ -63,8 +69,11 @@ def main() -> None:
     args = arguments(parser)
     model = ModelConfig.named(args.size)
     if args.tiny:
-        model = model.model_copy(update={"context_length": 64, "emb_dim": 64, "num_heads": 2, "num_layers": 2})
+        model = model.model_copy(update=TINY)
         args.step_tokens, args.rows, args.windows = 1024, 8, 32
+    elif args.small:
+        model = model.model_copy(update=SMALL)
+        args.step_tokens, args.device, args.no_compile = 8192, "cpu", True
     with report(args) as result:
         curves: dict[str, Curve] = {}
         for name, learn in {"nanoGPT": nanogpt, "glassgpt": ours}.items():
@@ -95,14 +104,16 @@ def nanogpt(shape: ModelConfig, args: argparse.Namespace) -> Curve:
     """nanoGPT's model through the steps of its train.py, on our batches."""
     torch.manual_seed(args.seed)
     kind, T = torch.device(args.device).type, shape.context_length
+    vocab_size = tokenizer_of(args.tokens, DataConfig(sources=(str(args.tokens),))).vocab_size
+    shape = shape.model_copy(update={"vocab_size": vocab_size})
     model = build(args.nanogpt, shape, vocab_multiple=64).to(args.device)
-    optimizer = model.configure_optimizers(DECAY, PEAK, BETAS, kind)
+    optimizer = model.configure_optimizers(DECAY, args.peak, BETAS, kind)
     compiled = model if args.no_compile else torch.compile(model)
     batches = Batches(Shards.open(args.tokens, "train"), T, args.step_tokens // T, args.seed)
     curve: Curve = {}
     for step in range(args.steps):
         for group in optimizer.param_groups:
-            group["lr"] = cosine(step, args.steps)
+            group["lr"] = args.peak * cosine(step, args.steps)
         parts = list(zip(*(part.split(args.rows) for part in batches.at(step)), strict=True))
         for tokens, targets in parts:
             with torch.autocast(kind, torch.bfloat16):
@@ -117,12 +128,12 @@ def nanogpt(shape: ModelConfig, args: argparse.Namespace) -> Curve:
 
 
 def cosine(step: int, steps: int) -> float:
-    """The learning rate of nanoGPT's train.py."""
+    """The learning rate of nanoGPT's train.py, as a share of its highest."""
     warmup = steps // 10
     if step < warmup:
-        return PEAK * (step + 1) / (warmup + 1)
+        return (step + 1) / (warmup + 1)
     share = (step - warmup) / (steps - warmup)
-    return PEAK * (0.1 + 0.45 * (1 + math.cos(math.pi * share)))
+    return 0.1 + 0.45 * (1 + math.cos(math.pi * share))
 
 
 @torch.no_grad()
