@@ -7,7 +7,9 @@ import glassgpt
 from glassgpt.generation.loading import random_in
 from glassgpt.generation.text import LanguageModel
 from glassgpt.model.config import ModelConfig
+from glassgpt.model.gpt import GPT
 from glassgpt.quantization.precision import PRECISIONS, precision_of
+from glassgpt.weights.directory import save_model
 
 TEXT = "Once upon a time there was a model that had read very little."
 
@@ -58,3 +60,26 @@ def test_random_weights_need_no_file():
     assert model.config == config
     assert precision_of(model) == "int8"
     assert precision_of(random_in(config, None)) == "float32"
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_rows_of_a_padded_vocabulary_are_never_chosen(model, bytes_tokenizer, tmp_path, precision):
+    """A vocabulary is often padded to a multiple of 64; here the likeliest tokens are padding."""
+    padded = GPT(model.config.model_copy(update={"vocab_size": 320})).eval()
+    rows = torch.cat([model.token_embedding.weight, 10 * model.token_embedding.weight[:63]])
+    padded.load_state_dict({**model.state_dict(), "token_embedding.weight": rows})
+    save_model(padded, bytes_tokenizer, tmp_path / "padded")
+    save_model(model, bytes_tokenizer, tmp_path / "plain")
+    found, expected = (glassgpt.load(tmp_path / name, precision) for name in ("padded", "plain"))
+    assert found.model.config == model.config
+    assert found.generate("Once", seed=1, max_new_tokens=20) == expected.generate("Once", seed=1, max_new_tokens=20)
+    assert found.logprobs([TEXT]) == expected.logprobs([TEXT])
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+@pytest.mark.parametrize("precision", [None, "int4"])
+def test_weights_that_are_no_numbers_are_refused(model, bytes_tokenizer, tmp_path, number, precision):
+    model.blocks[1].mlp.up.weight.data[3, 3] = number
+    save_model(model, bytes_tokenizer, tmp_path / "model")
+    with pytest.raises(ValueError, match=r"model: blocks\.1\.mlp\.up\.weight holds NaN or infinity: the training"):
+        glassgpt.load(tmp_path / "model", precision)

@@ -148,3 +148,10 @@ def test_a_killed_write_leaves_nothing(model, bytes_tokenizer, tmp_path):
     assert not (tmp_path / "out" / "model").exists()
     write_model(opened, "quantized", tmp_path / "out" / "model")
     assert load_quantized(tmp_path / "out" / "model").config == model.config
+
+
+def test_rows_beyond_the_tokenizer_are_cut(tiny, model, bytes_tokenizer, tmp_path):
+    padded = initialize(GPT(tiny.model_copy(update={"vocab_size": 320})), seed=1).eval()
+    padded.load_state_dict(model.state_dict() | {"token_embedding.weight": torch.ones(320, 48)})
+    write_model(Opened.of(padded, bytes_tokenizer), "quantized", tmp_path / "model", "int8")
+    assert load_quantized(tmp_path / "model").config.vocab_size == 257

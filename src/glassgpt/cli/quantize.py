@@ -51,15 +51,14 @@ def quantize(
 
     path, (texts, name) = locate(source), sample(text)
     opened = open_model(path)
-    if tokenizer is not None:
-        opened = opened.with_tokenizer(load(tokenizer))
-    if opened.tokenizer is None:
+    if (chosen := opened.tokenizer if tokenizer is None else load(tokenizer)) is None:
         raise ValueError(f"{source} has no tokenizer: name one, as in --tokenizer gpt2")
     if opened.format == "quantized":
         raise ValueError(f"{source} is quantized already: give the original model")
+    opened = opened.with_tokenizer(chosen)
     with staged(out) as stage:
         with console(stderr=True).status(f"loading {source}"):
-            plain = LanguageModel(opened.build(), opened.tokenizer)
+            plain = LanguageModel(opened.build(), chosen)
             use_precision(plain.model, "float32")
         before = measure(plain, texts, stride, "measuring before")
         del plain

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import torch
@@ -10,18 +11,24 @@ from glassgpt.model.config import ModelConfig
 from glassgpt.model.gpt import GPT, initialize
 from glassgpt.quantization.precision import Precision, store, use_kernels
 from glassgpt.weights.directory import load_model
-from glassgpt.weights.formats import open_model
+from glassgpt.weights.formats import check_finite, open_model
+from glassgpt.weights.opened import Opened
 from glassgpt.weights.quantized import load_quantized, scheme_of
+from glassgpt.weights.untrusted import naming
+
+log = logging.getLogger(__name__)
 
 
-def load_in(directory: Path, precision: Precision | None, device: str = "cpu") -> GPT:
+def load_in(directory: Path, precision: Precision | None, device: str = "cpu", vocab_size: int | None = None) -> GPT:
     """The model in a directory, its matrices in ``precision``: by default as a quantized directory stores them, and
     float32 from any other. On an accelerator a bfloat16 model is all bfloat16, and int8 or int4 matrices only save
     memory: PyTorch makes them floating point for each product.
 
+    Rows of the vocabulary beyond ``vocab_size``, the tokenizer's, are padding: they are cut, so that none is chosen.
+
     Raises:
-        ValueError: a file is damaged, there is no such precision or device, or the matrices are stored in other
-            integers.
+        ValueError: a file is damaged or holds NaN, there is no such precision or device, or the matrices are stored in
+            other integers.
     """
     target, scheme = device_named(device), scheme_of(directory)
     precision = precision or (scheme.storage if scheme else "float32")
@@ -30,12 +37,23 @@ def load_in(directory: Path, precision: Precision | None, device: str = "cpu") -
         raise ValueError(
             f"{directory} is stored as {scheme.storage}, {precision} was asked for: quantize the original model again"
         )
-    if scheme is not None and is_integer:
-        model = load_quantized(directory)
-    else:
-        model = load_model(directory) if scheme is None else open_model(directory).build()
+    is_stored = scheme is not None and is_integer
+    model = load_quantized(directory) if is_stored else load_plain(directory, vocab_size)
+    with naming(directory):
+        for name, tensor in model.state_dict().items():
+            check_finite(name, tensor)
+    if not is_stored:
         store(model, precision)
     return placed(model, precision, target)
+
+
+def load_plain(directory: Path, vocab_size: int | None) -> GPT:
+    """The model in a directory in float32, with at most ``vocab_size`` rows of its vocabulary."""
+    model = load_model(directory) if scheme_of(directory) is None else open_model(directory).build()
+    if vocab_size is None or vocab_size >= model.config.vocab_size:
+        return model
+    log.info("%s: rows %d on of the vocabulary are padding, no token of the tokenizer: cut", directory, vocab_size)
+    return Opened.of(model).cut(vocab_size).build()
 
 
 def random_in(config: ModelConfig, precision: Precision | None, device: str = "cpu") -> GPT:

@@ -43,7 +43,8 @@ class LanguageModel:
             ValueError: a file is damaged, or the model cannot be had in this precision or on this device.
         """
         directory = find(source)
-        return cls(load_in(directory, precision, device), load_tokenizer(directory))
+        tokenizer = load_tokenizer(directory)
+        return cls(load_in(directory, precision, device, tokenizer.vocab_size), tokenizer)
 
     def save(self, directory: str | Path) -> None:
         """Writes a directory that ``load`` opens, and transformers too unless the model is quantized."""

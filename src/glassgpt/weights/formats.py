@@ -122,8 +122,16 @@ def checked(tensors: LazyTensors, path: Path, allow_nonfinite: bool) -> LazyTens
     def read(name: str) -> Tensor:
         with naming(path):
             tensor = tensors[name]
-            if not allow_nonfinite and not torch.isfinite(tensor).all():
-                raise ValueError(f"{name} holds NaN or infinity: the training diverged or the file is damaged")
+            if not allow_nonfinite:
+                check_finite(name, tensor)
         return tensor
 
     return LazyTensors(tensors.blank, read)
+
+
+def check_finite(name: str, tensor: Tensor) -> None:
+    """Raises ValueError for a tensor that holds NaN or infinity; its sum tells, unless it overflows itself."""
+    if not tensor.is_floating_point() or torch.isfinite(tensor.sum(dtype=torch.float32)):
+        return
+    if not torch.isfinite(tensor).all():
+        raise ValueError(f"{name} holds NaN or infinity: the training diverged or the file is damaged")

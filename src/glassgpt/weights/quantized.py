@@ -102,21 +102,22 @@ def read(path: Path) -> Opened:
 
 
 def write(opened: Opened, path: Path, dtype: str | None) -> None:
-    """A quantized directory, one plain matrix in memory at a time.
+    """A quantized directory, one plain matrix in memory at a time. Rows of the vocabulary beyond the tokenizer's are
+    cut.
 
     Raises:
         ValueError: the model has no tokenizer, or one with more tokens than the model.
     """
-    if opened.tokenizer is None:
+    if (tokenizer := opened.tokenizer) is None:
         raise ValueError(
             "a quantized directory holds a tokenizer, this model came without one: name it (--tokenizer gpt2)"
         )
-    scheme = Scheme.named(dtype or "int8")
+    opened, scheme = opened.with_tokenizer(tokenizer), Scheme.named(dtype or "int8")
     tensors: dict[str, Tensor] = {}
     for name, tensor in opened.tensors.items():
         matrix = scheme.quantize(name, tensor) if is_matrix(name) else None
         tensors |= {name: tensor.float()} if matrix is None else parts(name, *stored(matrix))
-    fill(path, opened.config, scheme, tensors, opened.tokenizer)
+    fill(path, opened.config, scheme, tensors, tokenizer)
 
 
 FORMAT = Format("quantized", "directory of int8 or int4 matrices", read, write, ("int8", "int4"))
