@@ -19,6 +19,7 @@ from glassgpt.training.checkpoint import Checkpoints
 from glassgpt.training.hooks import Evaluation, Event, Update
 from glassgpt.training.loop import train
 from glassgpt.training.metrics import LOST, METRICS, VARYING
+from glassgpt.training.start import CONFIG, read_config
 from glassgpt.training.storage import Storage
 from glassgpt.training.torture.rehearsal import one_thread
 from glassgpt.training.torture.victim import Announce, Victim
@@ -165,6 +166,24 @@ def test_another_seed_is_refused_unless_allowed(make_run, tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         train(make_run(seed=2, steps=13), tmp_path, resume=True, allow=["seed"])
     assert "bits will not match an uninterrupted run, because seed: 1 -> 2" in caplog.text
+
+
+def test_a_refused_resume_leaves_the_configuration_as_it_was(make_run, tmp_path):
+    train(make_run(), tmp_path)
+    with pytest.raises(ValueError, match="seed: 1 -> 2"):
+        train(make_run(seed=2), tmp_path, resume=True)
+    assert read_config(tmp_path / CONFIG) == make_run().config
+    with Checkpoints(tmp_path / "checkpoints"), pytest.raises(ValueError, match="in use"):
+        train(make_run(steps=16), tmp_path, resume=True)
+    assert read_config(tmp_path / CONFIG) == make_run().config
+    train(make_run(steps=16), tmp_path, resume=True)
+    assert read_config(tmp_path / CONFIG).steps == 16
+
+
+def test_a_run_cannot_be_shortened(make_run, tmp_path):
+    train(make_run(), tmp_path)
+    with pytest.raises(ValueError, match="has taken 12 steps already, steps is 8: give more steps"):
+        train(make_run(steps=8), tmp_path, resume=True)
 
 
 def test_another_model_is_refused(make_run, tmp_path):

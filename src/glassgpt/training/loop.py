@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from glassgpt.data.batches import Ahead, Batch, fixed_batches
+from glassgpt.data.token_file import write_file
 from glassgpt.model.keys import key
 from glassgpt.parallel.conduct import on_main
 from glassgpt.parallel.finite import first_not_finite
@@ -29,6 +30,7 @@ from glassgpt.training.metrics import MetricsLog, last_losses
 from glassgpt.training.run import Run
 from glassgpt.training.schedule import decay_share, learning_rate
 from glassgpt.training.spikes import WINDOW, Spikes
+from glassgpt.training.start import CONFIG
 from glassgpt.training.state import Progress, restore, save
 from glassgpt.training.throughput import Throughput
 from glassgpt.training.validation import measure
@@ -64,6 +66,8 @@ def train(
         progress = restore(run, checkpoints, allow) if resume else Progress()
         if progress.step == 0 and config.model.start_from:
             adopt(run, config.model.start_from)
+        # Only now: a resume that was refused, or met a run under way, must not change what the directory says of itself.
+        on_main(run.world, lambda: write_file(directory / CONFIG, config.toml().encode()))
         metrics = stack.enter_context(MetricsLog(directory, progress.log_bytes)) if run.world.is_main else None
         batches = stack.enter_context(closing(Ahead(run.batch)))
         training = Training(run, progress, interrupt, checkpoints, metrics, hooks)

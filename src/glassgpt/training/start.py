@@ -1,4 +1,4 @@
-"""A run directory: the text prepared, the parts checked, the configuration written. Knows nothing of steps.
+"""A run directory: the text prepared, the parts checked. Knows nothing of steps.
 
 runs/<name>/{config.toml, data/, metrics.jsonl, loss.svg, checkpoints/step-00000100/}
 """
@@ -51,9 +51,6 @@ def start(
         if is_new and world.is_main:  # what does not fit together leaves nothing behind, a kill what it had prepared
             shutil.rmtree(directory, ignore_errors=True)
         raise
-    if world.is_main:
-        directory.mkdir(parents=True, exist_ok=True)
-        (directory / CONFIG).write_text(config.toml(), encoding="utf-8")
     return run
 
 

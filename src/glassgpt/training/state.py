@@ -105,14 +105,19 @@ def restore(run: Run, checkpoints: Checkpoints, allow: Collection[str] = ()) -> 
     Its main rank reads, and verifies all bytes before it parses them; every rank gets its parts.
 
     Raises:
-        ValueError: the checkpoint is damaged, of another model or optimizer, or of a run that differs in more than the
-            fields named in ``allow``.
+        ValueError: the checkpoint is damaged, beyond the last step, of another model or optimizer, or of a run that
+            differs in more than the fields named in ``allow``.
     """
     found: dict[str, Tensor] = {}
 
     def read() -> dict[str, Any] | None:
         if (checkpoint := checkpoints.newest()) is None:
             return None
+        if checkpoint.step > run.config.steps:
+            raise ValueError(
+                f"{checkpoints.directory.parent} has taken {checkpoint.step} steps already, steps is "
+                f"{run.config.steps}: give more steps, or start another run with --name"
+            )
         weights: dict[str, Tensor] = {}
         for name in checkpoint.manifest.files:
             if name.endswith(".safetensors") and name != OPTIMIZER:
