@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -19,6 +18,7 @@ from glassgpt.weights.files import chunks
 from glassgpt.weights.hugging_face import from_hugging_face, to_hugging_face
 from glassgpt.weights.hugging_face_config import config_to_json
 from glassgpt.weights.lazy import LazyTensors
+from glassgpt.weights.staging import staged
 
 SHARD_BYTES = 5 * 10**9
 
@@ -64,18 +64,12 @@ def save_model(model: GPT, tokenizer: Tokenizer, directory: Path) -> None:
     Raises:
         FileExistsError: ``directory`` exists.
     """
-    directory = Path(directory)
-    if directory.exists():
-        raise FileExistsError(f"{directory} exists: remove it or choose another name")
     files = model_files(model, tokenizer)
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=directory.parent, prefix=f".{directory.name}.") as folder:
-        stage = Path(folder) / directory.name
+    with staged(Path(directory)) as stage:
         stage.mkdir()
         for name, content in files.items():
             with (stage / name).open("wb") as file:
                 file.writelines(content)
-        stage.rename(directory)
 
 
 def load_model(directory: Path, dtype: torch.dtype | None = torch.float32) -> GPT:

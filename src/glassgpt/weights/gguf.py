@@ -5,7 +5,9 @@ Reading trusts ``gguf_header`` only; writing and the arithmetic of blocks are th
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from errno import ENOSPC
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -92,7 +94,17 @@ def write(opened: Opened, path: Path, dtype: str | None) -> None:
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
         for name, tensor in theirs.items():
-            writer.write_tensor_data(_store(tensor, kinds[name]))
+            with _told_why():
+                writer.write_tensor_data(_store(tensor, kinds[name]))
+
+
+@contextmanager
+def _told_why() -> Iterator[None]:
+    """NumPy writes what fits on the disk, and then says how much that was, not why."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno or ENOSPC, error.strerror or str(error)) from error
 
 
 def _kind(name: str, tensor: Tensor, wanted: str, config: ModelConfig) -> Kind:

@@ -13,23 +13,30 @@ from tempfile import TemporaryDirectory
 @contextmanager
 def staged(path: Path) -> Iterator[Path]:
     """A path in a hidden directory beside ``path``. What is there in the end is made durable and moved to ``path``;
-    files written beside it move along before it.
+    files written beside it move along before it. Nothing is overwritten.
 
     Raises:
-        FileExistsError: ``path`` exists.
-        OSError: the disk is full; says so of ``path``.
+        FileExistsError: ``path`` exists, or what would move along does.
+        OSError: nothing can be written there, or the disk is full; says so of ``path``.
     """
-    if os.path.lexists(path):
-        raise FileExistsError(f"{path} exists: remove it or choose another name")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    check_free(path)
     try:
-        with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        hidden = TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        why = f"nothing can be written there ({error.strerror}): choose another place"
+        raise OSError(error.errno, why, str(path)) from error
+    try:
+        with hidden as folder:
             stage = Path(folder) / path.name
             yield stage
             for file in [*Path(folder).rglob("*"), Path(folder)]:
                 sync(file)
-            for beside in sorted(Path(folder).iterdir(), key=lambda file: file == stage):
-                beside.rename(path.parent / beside.name)
+            ready = sorted(Path(folder).iterdir(), key=lambda file: file == stage)
+            for file in ready:
+                check_free(path.parent / file.name)
+            for file in ready:
+                file.rename(path.parent / file.name)
     except OSError as error:
         if error.errno != ENOSPC:
             raise
@@ -37,6 +44,12 @@ def staged(path: Path) -> Iterator[Path]:
             ENOSPC, "the disk is full, and nothing was written: make room and try again", str(path)
         ) from error
     sync(path.parent)
+
+
+def check_free(path: Path) -> None:
+    """Raises FileExistsError where something is at ``path``."""
+    if os.path.lexists(path):
+        raise FileExistsError(f"{path} exists: remove it or choose another name")
 
 
 def sync(path: Path) -> None:
