@@ -10,7 +10,7 @@ import weakref
 
 import pytest
 
-from glassgpt.training.interrupt import Interrupt
+from glassgpt.training.interrupt import ECHO, Interrupt
 
 
 class Alarm:
@@ -30,18 +30,30 @@ def test_a_signal_asks_to_stop(number, code):
         assert interrupt and interrupt.exit_code == code
 
 
-def test_a_second_signal_ends_the_process():
+@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT], ids=str)
+def test_a_second_signal_ends_the_process(first):
     with pytest.raises(SystemExit) as ending, Interrupt():
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), first)
         os.kill(os.getpid(), signal.SIGINT)
     assert ending.value.code == 1
 
 
-def test_a_terminal_may_hang_up_twice():
-    with Interrupt() as interrupt:
-        os.kill(os.getpid(), signal.SIGHUP)
-        os.kill(os.getpid(), signal.SIGHUP)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1], ids=str)
+def test_an_echo_is_no_second_signal(number):
+    with pytest.raises(SystemExit), Interrupt() as interrupt:
+        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), number)
         assert interrupt.exit_code == 143
+        interrupt.since -= ECHO
+        os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("first", [signal.SIGHUP, signal.SIGINT], ids=str)
+def test_a_terminal_that_closes_is_no_second_signal(first):
+    with Interrupt() as interrupt:
+        os.kill(os.getpid(), first)
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert interrupt
 
 
 def test_nohup_is_respected():

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Self
 
 SIGNALS = [signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP") if hasattr(signal, name)]
+ECHO = 5.0  # seconds within which SIGTERM after SIGTERM, or SIGUSR1 after SIGUSR1, is the same request
 
 
 class Interrupt:
     """Within ``with Interrupt() as interrupt``, true from the first SIGINT, SIGTERM, SIGUSR1 or SIGHUP on.
 
-    The loop asks for it wherever it can stop. A second signal ends the process at once with exit code 1, but for a
-    second SIGHUP: of a terminal that is closed both kernel and shell tell. Under nohup SIGHUP stays ignored. Outside
-    the main thread, where Python delivers no signals, it stays false.
+    The loop asks for it wherever it can stop. A second signal ends the process at once with exit code 1, but for an
+    echo (Slurm tells every process of a job, and torchrun then tells its ranks once more) and for SIGHUP: of a terminal
+    that is closed both kernel and shell tell. Under nohup SIGHUP stays ignored. Outside the main thread, where Python
+    delivers no signals, it stays false.
     """
 
     signal: signal.Signals | None = None
+    since = 0.0  # when it came
     watcher: threading.Thread | None = None
 
     def __init__(self) -> None:
@@ -56,12 +60,13 @@ class Interrupt:
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         name = signal.Signals(number)
-        if self.signal is not None:
-            if name.name == "SIGHUP":
-                return
+        if self.signal is None:
+            self.signal, self.since = name, time.monotonic()
+            self.events.put("signal")
+            return
+        is_echo = name == self.signal != signal.SIGINT and time.monotonic() - self.since < ECHO
+        if not is_echo and name.name != "SIGHUP":
             raise SystemExit(1)
-        self.signal = name
-        self.events.put("signal")
 
     def __bool__(self) -> bool:
         return self.signal is not None

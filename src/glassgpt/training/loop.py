@@ -66,7 +66,7 @@ def train(
         progress = restore(run, checkpoints, allow) if resume else Progress()
         if progress.step == 0 and config.model.start_from:
             adopt(run, config.model.start_from)
-        # Only now: a resume that was refused, or met a run under way, must not change what the directory says of itself.
+        # Only now: a resume that is refused, or meets a run under way, must not change what the directory says.
         on_main(run.world, lambda: write_file(directory / CONFIG, config.toml().encode()))
         metrics = stack.enter_context(MetricsLog(directory, progress.log_bytes)) if run.world.is_main else None
         batches = stack.enter_context(closing(Ahead(run.batch)))
