@@ -1,12 +1,16 @@
 """``glassgpt generate`` as a user runs it, on a tiny model's directory."""
 
+import io
 import json
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 
+from glassgpt.cli.completions import show
+from glassgpt.generation.sampling import SamplingParams
 from glassgpt.generation.text import LanguageModel
 from glassgpt.model.config import ModelConfig
 from glassgpt.model.gpt import GPT, initialize
@@ -30,6 +34,27 @@ def test_prompt_and_text_go_to_stdout_and_the_seed_to_stderr(directory, model, b
     assert result.returncode == 0
     assert result.stdout == f"Once [b]upon{expected}\n"
     assert "12 tokens, seed 3" in result.stderr
+
+
+def test_a_prompt_is_shown_as_it_is(directory):
+    """Not as rich would show it: with tabs written out, :x: a picture, blanks beyond the width of a page gone."""
+    prompt = "1:x:2\tthree" + " " * 12
+    arguments = ("generate", directory, "--seed", 3, "--max-new-tokens", 2, "--json")
+    answer = json.loads(glassgpt(*arguments, prompt).stdout)
+    assert glassgpt(*arguments[:-1], prompt).stdout == prompt + answer["text"] + "\n"
+
+
+def test_what_is_written_does_not_steer_a_terminal(model, bytes_tokenizer, monkeypatch):
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stdout", terminal)
+    writer = LanguageModel(model, bytes_tokenizer).writer()
+    completion = writer.add("On\x1bce\xa0", SamplingParams(max_new_tokens=25), seed=6)
+    show(writer, completion, "float32")
+    assert not completion.text.isprintable()
+    assert "On\\x1bce\xa0" in terminal.getvalue()
+    steering = set(map(chr, [*range(32), *range(127, 160)])) - {"\t", "\n"}
+    assert not steering & set(re.sub("\x1b\\[[0-9]*m", "", terminal.getvalue()))  # rich's own: bold and no longer
 
 
 def test_json_has_every_token_with_its_logprob(directory):

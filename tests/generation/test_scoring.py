@@ -80,6 +80,11 @@ def test_a_score_says_what_it_adds_up_to():
     assert score.bits_per_byte == pytest.approx(0.5)
 
 
+def test_a_loss_beyond_all_bounds_has_a_perplexity():
+    assert Score(nats=4e3, num_tokens=4, num_bytes=16, stride=16).perplexity == math.inf
+    assert Score(nats=4 * 709.0, num_tokens=4, num_bytes=16, stride=16).perplexity == math.exp(709.0)
+
+
 def test_progress_ends_at_the_total(model):
     told = []
     logprobs(model, [text(100), text(5)], EOT, progress=lambda *now: told.append(now))

@@ -7,7 +7,7 @@ import sys
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from glassgpt.cli.options import console, finite, progress
+from glassgpt.cli.options import console, finite, printable, progress
 
 if TYPE_CHECKING:
     from glassgpt.generation.prompt_file import Line
@@ -17,10 +17,15 @@ if TYPE_CHECKING:
 
 def show(writer: Writer, completion: Completion, precision: str) -> None:
     """Prints prompt and text on stdout while it is written, then on stderr how it ended and how to repeat it."""
-    out, is_terminal = sys.stdout, sys.stdout.isatty()
-    console().print(completion.prompt, style="bold" if is_terminal else "", end="", markup=False, soft_wrap=True)
+    from rich.text import Text
+
+    out = sys.stdout
+    if out.isatty():
+        console().print(Text(shown(completion.prompt), style="bold"), end="", soft_wrap=True)
+    else:
+        out.write(completion.prompt)  # as it is: rich would write out tabs and take :x: for a picture
     while not writer.is_idle:
-        out.write("".join(piece.text for piece in writer.step()))
+        out.write(shown("".join(piece.text for piece in writer.step())))
         out.flush()
     out.write("\n")
     out.flush()
@@ -42,8 +47,13 @@ def finish(writer: Writer, most: int) -> None:
 
 def show_all(completions: list[Completion]) -> None:
     """Prints several continuations of one prompt, with a line between them."""
-    print("\n---\n".join(completion.prompt + completion.text for completion in completions))
+    print("\n---\n".join(shown(completion.prompt + completion.text) for completion in completions))
     console(stderr=True).print(f"[dim]{len(completions)} samples, seed {completions[0].seed}[/]")
+
+
+def shown(text: str) -> str:
+    """The text, on a terminal without what could steer it."""
+    return printable(text) if sys.stdout.isatty() else text
 
 
 def as_json(gpt: LanguageModel, completion: Completion) -> dict[str, Any]:
@@ -92,10 +102,10 @@ def print_lines(gpt: LanguageModel, lines: list[Line], seed: int, in_order: bool
         while waiting:
             for completion in due(waiting, in_order):
                 waiting.remove(completion)
-                shown = {"line": numbers[completion], **as_json(gpt, completion)}
+                row = {"line": numbers[completion], **as_json(gpt, completion)}
                 if not with_tokens:
-                    del shown["tokens"]
-                print(json.dumps(finite(shown), allow_nan=False), flush=True)
+                    del row["tokens"]
+                print(json.dumps(finite(row), allow_nan=False), flush=True)
             num_tokens += len(writer.step())
             update(len(numbers) - len(waiting), f"{num_tokens:,} tokens")
 

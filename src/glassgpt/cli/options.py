@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
+from unicodedata import category
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,7 +37,7 @@ def console(stderr: bool = False) -> Console:
     """A rich console for results (stdout) or for progress (stderr); it obeys NO_COLOR, FORCE_COLOR and COLUMNS."""
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False)
+    return Console(stderr=stderr, highlight=False, emoji=False)
 
 
 def print_json(result: Any) -> None:
@@ -98,4 +99,6 @@ def progress(what: str, total: float | None = None) -> Iterator[Callable[..., No
 
 def printable(text: str) -> str:
     """The text without what could steer a terminal: control characters but tab and newline are written out."""
-    return "".join(char if char.isprintable() or char in "\t\n" else ascii(char)[1:-1] for char in text)
+    return "".join(
+        char if char.isprintable() or char in "\t\n" or category(char) == "Zs" else ascii(char)[1:-1] for char in text
+    )

@@ -10,6 +10,7 @@ W windows, T tokens, N scored tokens, C emb_dim, V vocabulary
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -42,7 +43,8 @@ class Score:
 
     @property
     def perplexity(self) -> float:
-        return math.exp(self.loss)
+        """e to the power of the loss: infinite where no float holds it, as of weights that were damaged."""
+        return math.inf if self.loss > math.log(sys.float_info.max) else math.exp(self.loss)
 
     @property
     def bits_per_byte(self) -> float:
