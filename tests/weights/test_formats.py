@@ -42,6 +42,14 @@ def test_bfloat16_comes_back_bit_for_bit(model, bytes_tokenizer, tmp_path, name)
     assert torch.equal(opened.build()(TOKENS), model.bfloat16().float()(TOKENS))
 
 
+@pytest.mark.parametrize("name", ["hf", "book", "nanogpt"])
+def test_a_number_too_large_for_float16_is_refused_by_name(model, bytes_tokenizer, tmp_path, name):
+    model.blocks[1].mlp.up.weight.data[3, 3] = 7e4
+    with pytest.raises(ValueError, match=r"^blocks\.1\.mlp\.up\.weight holds 7e\+04, float16 .*: choose bfloat16"):
+        write_model(Opened.of(model, bytes_tokenizer), name, tmp_path / NAMES[name], "float16")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("source", NAMES)
 @pytest.mark.parametrize("target", NAMES)
 def test_any_format_becomes_any_other(model, bytes_tokenizer, tmp_path, source, target):

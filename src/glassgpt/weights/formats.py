@@ -89,15 +89,17 @@ def write_model(
 
     Raises:
         FileExistsError: ``path`` exists.
-        ValueError: the format is not written, does not know ``dtype``, or cannot express the model.
+        ValueError: the format is not written, does not know ``dtype``, or cannot express the model; or a number is too
+            large for float16.
     """
     form, path = format_named(name), Path(path)
     if form.write is None:
         raise ValueError(f"{name} is only read, not written: choose another format")
     if dtype is not None and dtype not in form.dtypes:
         raise ValueError(f"{name} is not written as {dtype!r}: choose one of {', '.join(form.dtypes)}")
+    tensors = watched(opened.tensors, progress)
     with staged(path) as stage:
-        form.write(replace(opened, tensors=watched(opened.tensors, progress)), stage, dtype)
+        form.write(replace(opened, tensors=in_range(tensors) if dtype == "float16" else tensors), stage, dtype)
 
 
 def watched(tensors: LazyTensors, progress: Progress | None) -> LazyTensors:
@@ -111,6 +113,19 @@ def watched(tensors: LazyTensors, progress: Progress | None) -> LazyTensors:
         if name not in seen:
             seen.add(name)
             progress(name, len(seen), len(tensors))
+        return tensor
+
+    return LazyTensors(tensors.blank, read)
+
+
+def in_range(tensors: LazyTensors) -> LazyTensors:
+    """The same tensors; one with a number that float16 would make infinite is refused when it is read."""
+    limit = torch.finfo(torch.float16).max
+
+    def read(name: str) -> Tensor:
+        tensor = tensors[name]
+        if limit < (largest := float(tensor.abs().max())) < torch.inf:
+            raise ValueError(f"{name} holds {largest:.4g}, float16 only numbers to {limit:.0f}: choose bfloat16")
         return tensor
 
     return LazyTensors(tensors.blank, read)
