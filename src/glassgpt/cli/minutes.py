@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from math import gcd
@@ -48,7 +47,7 @@ class Dial:
         from glassgpt.training.config import RunConfig
         from glassgpt.training.memory import free_memory
         from glassgpt.training.run import find_device
-        from glassgpt.training.start import CONFIG
+        from glassgpt.training.start import CONFIG, tentative
 
         if not is_alone or World.from_environment().size > 1:
             raise UsageError("--minutes is for a new run in one process: leave out --resume and --processes, or it")
@@ -61,7 +60,6 @@ class Dial:
         base = for_texts(paths)
         config = resolve(RunConfig, None, base | overrides)
         directory = Path("runs") / config.name
-        is_new = not directory.exists()
         device = find_device(config.device)
         if device.type != "cpu":
             base = base | {"precision": "bfloat16"}
@@ -72,7 +70,7 @@ class Dial:
             return resolve(RunConfig, None, base | settings | overrides)
 
         keep_freed_memory()  # as the run will, whose pace is to be measured
-        try:
+        with tentative(directory):
             text = prepared(config, directory)
             with progress("timing models of this machine's size"):
                 budget = allocate(
@@ -83,10 +81,6 @@ class Dial:
                     free_memory(device),
                     at_once=8192 if device.type == "cpu" else 65536,
                 )
-        except ValueError:
-            if is_new:
-                shutil.rmtree(directory, ignore_errors=True)
-            raise
         self.explain(budget)
         return budget.config, directory
 

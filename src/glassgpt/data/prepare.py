@@ -22,6 +22,10 @@ from glassgpt.tokenizer.tokenizer import Tokenizer
 SHARD_TOKENS = 100_000_000
 
 
+class Busy(ValueError):
+    """Another process is at work there."""
+
+
 def prepare(
     sources: Iterable[str | Path],
     out: str | Path,
@@ -41,6 +45,7 @@ def prepare(
     Raises:
         FileNotFoundError: there is no such source.
         ValueError: a source is not what its name says, ``out`` holds something else, or nothing is left to train on.
+        Busy: another process prepares ``out``.
     """
     out, paths = Path(out), find(sources)
     request = Request(
@@ -75,7 +80,5 @@ def locked(directory: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ValueError(
-                f"another process is preparing {directory}: wait for it or name another directory"
-            ) from None
+            raise Busy(f"another process is preparing {directory}: wait for it or name another directory") from None
         yield

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import shutil
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from glassgpt.data.manifest import MANIFEST
-from glassgpt.data.prepare import Report, prepare
+from glassgpt.data.prepare import Busy, Report, prepare
 from glassgpt.parallel.conduct import on_main
 from glassgpt.parallel.config import ParallelConfig
 from glassgpt.parallel.world import World
@@ -38,20 +40,31 @@ def start(
         ValueError: text, tokenizer, context and batch do not fit each other, or the data of a resumed run changed.
     """
     world = world or World()
-    is_new = not directory.exists()
 
     def claim() -> str:
         check(config, directory, resume)
         return str(find_shards(config.data, directory / "data", report))
 
-    try:
+    with tentative(directory) if world.is_main else nullcontext():
         shards = Path(on_main(world, claim))
-        run = Run(config, tokenizer_of(shards, config.data), shards, world)
-    except (ValueError, FileNotFoundError):
-        if is_new and world.is_main:  # what does not fit together leaves nothing behind, a kill what it had prepared
+        return Run(config, tokenizer_of(shards, config.data), shards, world)
+
+
+@contextmanager
+def tentative(directory: Path) -> Iterator[None]:
+    """Makes the directory of a run, and removes it if the block finds that something does not fit together; a kill
+    leaves what was prepared. What was there, or what another process is just preparing in it, stays."""
+    try:
+        directory.mkdir(parents=True)
+        is_new = True
+    except FileExistsError:
+        is_new = False
+    try:
+        yield
+    except (ValueError, FileNotFoundError) as error:
+        if is_new and not isinstance(error, Busy):
             shutil.rmtree(directory, ignore_errors=True)
         raise
-    return run
 
 
 def reopen(directory: Path) -> Run:

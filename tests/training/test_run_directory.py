@@ -1,0 +1,36 @@
+"""The directory of a run that begins: what does not fit together leaves nothing, and nobody removes what is not his."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from glassgpt.data.documents import SHAKESPEARE
+from glassgpt.data.prepare import Busy, locked, prepare
+from glassgpt.training.config import RunConfig
+from glassgpt.training.start import start, tentative
+
+
+def test_what_does_not_fit_together_leaves_nothing(tmp_path: Path):
+    (tmp_path / "my.txt").write_text("a few words\n")
+    config = RunConfig.model_validate({"data": {"sources": [str(tmp_path / "my.txt")], "vocab_size": 257}})
+    with pytest.raises(ValueError, match="one window needs 257"):
+        start(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_was_there_stays(tmp_path: Path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(FileNotFoundError), tentative(tmp_path):
+        raise FileNotFoundError
+    assert (tmp_path / "notes.txt").exists()
+
+
+def test_what_another_process_is_preparing_stays(tmp_path: Path):
+    data = tmp_path / "run" / "data"
+    with pytest.raises(Busy), tentative(tmp_path / "run"):
+        data.mkdir()  # by the other one, which came later and was faster
+        with locked(data):
+            prepare([SHAKESPEARE], data, 300)
+    assert data.exists()
