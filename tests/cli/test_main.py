@@ -56,6 +56,30 @@ class TestOverview:
         assert (done.returncode, done.stderr) == (0, "False\n")
         assert done.stdout.startswith(f"Usage: glassgpt {name}")
 
+    def test_the_help_of_a_command_fits_the_terminal(self, command, capsys, monkeypatch):
+        @command
+        def fit(text: str, /, *, tags: tuple[str, ...] = ()) -> None:
+            """Fit.
+
+            Lines of a docstring that are longer than the terminal become
+            one paragraph.
+
+                glassgpt fit this
+
+            Args:
+                text: What is said of an argument in more than one line
+                    is one text, too.
+                tags: Of no interest.
+            """
+
+        monkeypatch.setenv("COLUMNS", "200")
+        assert main(["try", "--help"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert "Lines of a docstring that are longer than the terminal become one paragraph." in lines
+        assert "    glassgpt fit this" in lines
+        assert any("in more than one line is one text, too." in line for line in lines)
+        assert not any("default" in line for line in lines)
+
     def test_version(self, capsys):
         assert main(["--version"]) == 0
         assert capsys.readouterr().out == f"glassgpt {__version__}\n"

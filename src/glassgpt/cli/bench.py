@@ -37,28 +37,19 @@ def bench(
     Prompts of random tokens are read, then continued with the likeliest tokens; what is shown is the median of some
     rounds and their range, after one that warms up. The memory limit is how fast this machine adds up a large array.
 
-    Parameters
-    ----------
-    what
-        generate.
-    source
-        A run, a model directory, a hub id, classics, or gpt2, gpt2-medium, gpt2-large, gpt2-xl.
-    random_weights
-        Takes only the shape of a published size, without its weights: as fast, and nothing is downloaded.
-    precision
-        The numbers that matrices are kept in. By default those of a quantized directory, float32 for any other model.
-    batch
-        How many texts are written together; several numbers such as 1,16 are measured one after another.
-    prompt_tokens
-        Tokens that are read first: 128 by default, or half the context.
-    new_tokens
-        Tokens that each text gets: 64 by default, or a quarter of the context.
-    rounds
-        How many times each is measured.
-    device
-        Where the model computes: cpu, or an accelerator such as cuda.
-    json
-        Prints machine, model and every round as JSON.
+    Args:
+        what: generate.
+        source: A run, a model directory, a hub id, classics, or gpt2, gpt2-medium, gpt2-large, gpt2-xl.
+        random_weights: Takes only the shape of a published size, without its weights: as fast, and nothing is
+            downloaded.
+        precision: The numbers that matrices are kept in. By default those of a quantized directory, float32 for any
+            other model.
+        batch: How many texts are written together; several numbers such as 1,16 are measured one after another.
+        prompt_tokens: Tokens that are read first: 128 by default, or half the context.
+        new_tokens: Tokens that each text gets: 64 by default, or a quarter of the context.
+        rounds: How many times each is measured.
+        device: Where the model computes: cpu, or an accelerator such as cuda.
+        json: Prints machine, model and every round as JSON.
     """
     batches = numbers(batch)
     with console(stderr=True).status(f"loading {source}"):

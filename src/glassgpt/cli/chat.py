@@ -44,35 +44,22 @@ def chat(
     turns are left out where the conversation exceeds the context. Without a terminal, standard input is read line by
     line and only answers are printed.
 
-    Parameters
-    ----------
-    source
-        A run, a model directory, a hub id, classics, or gpt2, gpt2-medium, gpt2-large, gpt2-xl.
-    template
-        A file with one turn as the model knows it, with {user} and {assistant} in it. By default a line for each,
-        "User: {user}" and "Assistant: {assistant}".
-    opening
-        A text before the first turn, which is never left out.
-    max_new_tokens
-        How long an answer may be: 200 tokens by default, or half the context.
-    temperature
-        Below 1 bolder in likely words, 0 always the likeliest (greedy).
-    top_k
-        Chooses among this many likeliest tokens only.
-    top_p
-        Chooses among the fewest likeliest tokens that reach this probability together; 1 is all.
-    min_p
-        Leaves out tokens less likely than this share of the likeliest one.
-    repetition_penalty
-        Above 1 makes tokens that occurred less likely.
-    seed
-        The same seed and the same messages give the same conversation; without one it is drawn and shown.
-    precision
-        The numbers that matrices are kept in. By default those of a quantized directory, float32 for any other model.
-    device
-        Where the model computes: cpu, or an accelerator such as cuda.
-    json
-        Prints a line of JSON for each turn, when its answer is complete.
+    Args:
+        source: A run, a model directory, a hub id, classics, or gpt2, gpt2-medium, gpt2-large, gpt2-xl.
+        template: A file with one turn as the model knows it, with {user} and {assistant} in it. By default a line for
+            each, "User: {user}" and "Assistant: {assistant}".
+        opening: A text before the first turn, which is never left out.
+        max_new_tokens: How long an answer may be: 200 tokens by default, or half the context.
+        temperature: Below 1 bolder in likely words, 0 always the likeliest (greedy).
+        top_k: Chooses among this many likeliest tokens only.
+        top_p: Chooses among the fewest likeliest tokens that reach this probability together; 1 is all.
+        min_p: Leaves out tokens less likely than this share of the likeliest one.
+        repetition_penalty: Above 1 makes tokens that occurred less likely.
+        seed: The same seed and the same messages give the same conversation; without one it is drawn and shown.
+        precision: The numbers that matrices are kept in. By default those of a quantized directory, float32 for any
+            other model.
+        device: Where the model computes: cpu, or an accelerator such as cuda.
+        json: Prints a line of JSON for each turn, when its answer is complete.
     """
     is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     with console(stderr=True).status(f"loading {source}"):

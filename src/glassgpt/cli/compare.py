@@ -30,13 +30,13 @@ def compare(
 ) -> int:
     """Run two models on the same tokens, and say where they part first and why.
 
-        glassgpt compare gpt2 gpt2.gguf
-        glassgpt compare runs/my exported
-
     Every place is compared: embeddings, keys and values, each part of each block, logits. Then the classic causes are
     tried on a until it computes what b does: another GELU, a Conv1D matrix not transposed, another order or split of
     qkv, another epsilon, positions that do not count from 0, a lost bias, mask or scale, an output layer of its own,
     rounded weights. The exit code is 0 if the models are the same and 1 if they part.
+
+        glassgpt compare gpt2 gpt2.gguf
+        glassgpt compare runs/my exported
 
     Args:
         a: The reference: a file or directory of any format, a run, a hub id, or a published size.

@@ -29,12 +29,12 @@ def convert(
 ) -> None:
     """Convert a model to another format, and prove it: what was written is read again and compared.
 
-        glassgpt convert gpt2 gpt2.gguf --to gguf --dtype q8_0
-        glassgpt convert ckpt.pt model --to hf --tokenizer gpt2
-
     The certificate is shown and kept: inside a directory as certificate.json, beside a file as NAME.certificate.json.
     Where the model changed by more than rounding allows, nothing appears and the exit code is 1. docs/convert.md has
     what each format can say.
+
+        glassgpt convert gpt2 gpt2.gguf --to gguf --dtype q8_0
+        glassgpt convert ckpt.pt model --to hf --tokenizer gpt2
 
     Args:
         source: A file or directory of any format, a run, a hub id, or gpt2, gpt2-medium, gpt2-large, gpt2-xl.

@@ -27,11 +27,11 @@ def evaluate(
 ) -> None:
     """Measure how well a model predicts a text: loss, perplexity, bits per byte.
 
-        glassgpt evaluate gpt2 --text book.txt
-        glassgpt evaluate runs/my --text shakespeare --precision int8
-
     Every token of every document is scored once, from what stands before it. A document longer than the context is read
     in windows; a smaller stride gives more context to each token and takes more time.
+
+        glassgpt evaluate gpt2 --text book.txt
+        glassgpt evaluate runs/my --text shakespeare --precision int8
 
     Args:
         source: A run, a model directory, a hub id, or gpt2, gpt2-medium, gpt2-large, gpt2-xl.

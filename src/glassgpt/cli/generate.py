@@ -42,53 +42,32 @@ def generate(
 
     A prompt alone is continued by "classics", a small model of English prose that comes with glassgpt.
 
-    Parameters
-    ----------
-    source
-        A run, a model directory, a hub id, classics, or gpt2, gpt2-medium, gpt2-large, gpt2-xl.
-    prompt
-        The text to continue. "-" reads standard input, and so does no prompt when something is piped in; "" starts from
-        the end-of-text token.
-    max_new_tokens
-        How many tokens to write at most.
-    temperature
-        Below 1 bolder in likely words, 0 always the likeliest (greedy).
-    top_k
-        Chooses among this many likeliest tokens only.
-    top_p
-        Chooses among the fewest likeliest tokens that reach this probability together; 1 is all.
-    min_p
-        Leaves out tokens less likely than this share of the likeliest one.
-    repetition_penalty
-        Above 1 makes tokens that occurred less likely.
-    stop
-        Ends before this text appears; may be given several times.
-    ignore_eot
-        Goes on where the model would end the text.
-    overflow
-        Where the context is full: stop there, refuse beforehand, slide (re-read its last half) or crop (re-read all but
-        its oldest token, for every token: slow).
-    seed
-        The same seed gives the same text; without one it is drawn and shown.
-    n
-        How many texts to write, each its own.
-    prompts
-        A file of prompts instead of one: a text file with one a line, or .jsonl with a line such as {"prompt": "Once",
-        "temperature": 0.5, "n": 2}. Prints a line of JSON for each text.
-    order
-        Of these lines: as in the file, or as they are finished.
-    logprobs
-        With --json, this many likeliest alternatives at every position.
-    precision
-        The numbers that matrices are kept in: fewer bits are smaller and faster and write other text. By default those
-        of a quantized directory, and float32 for any other model.
-    speculate
-        Writes the same text in fewer passes of the model, by guesses: lookup takes them from the text so far, a smaller
-        model with the same vocabulary writes them.
-    device
-        Where the model computes: cpu, or an accelerator such as cuda.
-    json
-        Prints the completion with its tokens and their logprobs instead; several as a list.
+    Args:
+        source: A run, a model directory, a hub id, classics, or gpt2, gpt2-medium, gpt2-large, gpt2-xl.
+        prompt: The text to continue. "-" reads standard input, and so does no prompt when something is piped in; ""
+            starts from the end-of-text token.
+        max_new_tokens: How many tokens to write at most.
+        temperature: Below 1 bolder in likely words, 0 always the likeliest (greedy).
+        top_k: Chooses among this many likeliest tokens only.
+        top_p: Chooses among the fewest likeliest tokens that reach this probability together; 1 is all.
+        min_p: Leaves out tokens less likely than this share of the likeliest one.
+        repetition_penalty: Above 1 makes tokens that occurred less likely.
+        stop: Ends before this text appears; may be given several times.
+        ignore_eot: Goes on where the model would end the text.
+        overflow: Where the context is full: stop there, refuse beforehand, slide (re-read its last half) or crop
+            (re-read all but its oldest token, for every token: slow).
+        seed: The same seed gives the same text; without one it is drawn and shown.
+        n: How many texts to write, each its own.
+        prompts: A file of prompts instead of one: a text file with one a line, or .jsonl with a line such as {"prompt":
+            "Once", "temperature": 0.5, "n": 2}. Prints a line of JSON for each text.
+        order: Of these lines: as in the file, or as they are finished.
+        logprobs: With --json, this many likeliest alternatives at every position.
+        precision: The numbers that matrices are kept in: fewer bits are smaller and faster and write other text. By
+            default those of a quantized directory, and float32 for any other model.
+        speculate: Writes the same text in fewer passes of the model, by guesses: lookup takes them from the text so
+            far, a smaller model with the same vocabulary writes them.
+        device: Where the model computes: cpu, or an accelerator such as cuda.
+        json: Prints the completion with its tokens and their logprobs instead; several as a list.
     """
     source, prompt = choose(source, prompt)
     if prompts is not None and prompt is not None:

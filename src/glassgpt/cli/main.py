@@ -5,9 +5,12 @@ Knows the commands by name only and imports the one that runs. Cyclopts appears 
 
 from __future__ import annotations
 
+import inspect
 import io
 import logging
 import os
+import pkgutil
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -100,10 +103,13 @@ def run(tokens: list[str]) -> int:
     if tokens[0] == "--version":
         print(f"glassgpt {__version__}")
         return 0
-    names = [name for commands in COMMANDS.values() for name, _, _ in commands]
-    if tokens[0] not in [*names, "--install-completion"]:
-        hint = did_you_mean(tokens[0], names) or f"choose one of {', '.join(names)}"
+    functions = {name: function for commands in COMMANDS.values() for name, function, _ in commands}
+    if tokens[0] not in [*functions, "--install-completion"]:
+        hint = did_you_mean(tokens[0], functions) or f"choose one of {', '.join(functions)}"
         raise UsageError(f"there is no command {tokens[0]!r}: {hint}")
+    if {"--help", "-h"} & set(tokens) and tokens[0] in functions:
+        command = pkgutil.resolve_name(functions[tokens[0]])
+        command.__doc__ = unwrapped(command.__doc__ or "")
 
     from cyclopts import CycloptsError, UnusedCliTokensError
 
@@ -136,9 +142,14 @@ def build_app() -> App:
     return app
 
 
+def unwrapped(docstring: str) -> str:
+    """The docstring with a line for each paragraph and argument, so that help fits any terminal; examples stay."""
+    return re.sub(r"(?<=\S)\n(?: {8,})?(?=\S)", " ", inspect.cleandoc(docstring))
+
+
 def shown(default: object) -> str | None:
     """A default as a command's help shows it; off and nothing are not worth showing."""
-    return None if default is None or default is False else str(default)
+    return None if default is False or default in (None, (), "") else str(default)
 
 
 def print_overview() -> None:

@@ -27,11 +27,11 @@ def quantize(
 ) -> None:
     """Store a model's matrices in eight or four bits, and measure what it costs.
 
-        glassgpt quantize gpt2 --to int8 --out gpt2-int8
-        glassgpt quantize runs/my --to int4 --out small --text held-out.txt
-
     The result is a directory that generate, evaluate, convert, compare and info open; transformers does not. The text
     is scored before, and after by what was written. A killed run leaves nothing at OUT.
+
+        glassgpt quantize gpt2 --to int8 --out gpt2-int8
+        glassgpt quantize runs/my --to int4 --out small --text held-out.txt
 
     Args:
         source: A file or directory of any format, a run, a hub id, or gpt2, gpt2-medium, gpt2-large, gpt2-xl.

@@ -36,16 +36,11 @@ def tokens(
 
     A space is shown as ·, a line break as ⏎ and a tab as →; half a character, which a token can be, as its bytes.
 
-    Parameters
-    ----------
-    text
-        The text. "-" reads standard input, and so does no text when something is piped in.
-    tokenizer
-        "gpt2", or a directory with a tokenizer.json, a run, or a hub id.
-    special
-        Takes <|endoftext|> for the token that ends a document instead of for text.
-    json
-        Prints a list of {"id", "text", "bytes"} instead.
+    Args:
+        text: The text. "-" reads standard input, and so does no text when something is piped in.
+        tokenizer: "gpt2", or a directory with a tokenizer.json, a run, or a hub id.
+        special: Takes <|endoftext|> for the token that ends a document instead of for text.
+        json: Prints a list of {"id", "text", "bytes"} instead.
     """
     if text is None or text == "-":
         text = piped()

@@ -22,18 +22,12 @@ def torture(
     Every fault also meets a careless program: unless that is caught, the fault proves nothing. A fault that this
     machine cannot inject is skipped, and the reason is told. Ends with 1 if a promise broke.
 
-    Parameters
-    ----------
-    dir
-        Where to write. Choose the disk that will hold your runs; everything is deleted afterwards.
-    quick
-        A minute's worth of trials instead of those of a release.
-    kills
-        How often training is killed at random: 20 when quick, else 200.
-    seed
-        Decides when and where the random faults strike.
-    json
-        Print the counts as JSON.
+    Args:
+        dir: A directory on the disk that will hold your runs. What is written there is deleted afterwards.
+        quick: A minute's worth of trials instead of those of a release.
+        kills: How often training is killed at random: 20 when quick, else 200.
+        seed: Decides when and where the random faults strike.
+        json: Print the counts as JSON.
     """
     import platform
     import tempfile

@@ -37,12 +37,12 @@ def train(
 ) -> int:
     """Train a model on a text, or as a TOML file says; the result is a run directory in runs/.
 
+    Any value of a TOML file is also an option, such as --steps 500; docs/training.md lists them.
+
         glassgpt train my.txt
         glassgpt train my.txt --minutes 10
         glassgpt train my.toml --optimizer.lr 3e-4
         glassgpt train runs/my --resume
-
-    Any value of a TOML file is also an option, such as --steps 500; docs/training.md lists them.
 
     Args:
         arguments: Texts (.txt, .jsonl, .parquet), prepared tokens, a TOML file, or a run directory to resume.

@@ -23,12 +23,9 @@ def verify(prefix: Annotated[str, Parameter(show_default=False)] = "", /, *, jso
     A number holds when it agrees as closely as its entry in the ledger asks. One that is explained does not agree, and
     the reason is given. The exit code is 1 if any other differs. Nothing is downloaded.
 
-    Parameters
-    ----------
-    prefix
-        Only entries whose id begins so, such as ch04.gpt, seed.dummy or params.
-    json
-        Prints a list of {"id", "what", "place", "expected", "got", "holds", "verdict", "remark", "note"} instead.
+    Args:
+        prefix: Only entries whose id begins so, such as ch04.gpt, seed.dummy or params.
+        json: Prints a list of {"id", "what", "place", "expected", "got", "holds", "verdict", "remark", "note"} instead.
     """
     from glassgpt.book import verify as book
 
