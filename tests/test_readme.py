@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_tree_is_that_of_the_files():
+def test_the_trees_are_those_of_the_files():
     check = subprocess.run([sys.executable, ROOT / "scripts" / "tree.py", "--check"])
     assert check.returncode == 0, "run python scripts/tree.py"
 
