@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from glassgpt.cli.main import main
+from glassgpt.cli.texts import name_of
 from glassgpt.data.prepare import prepare
+from glassgpt.training.config import RunConfig
 from glassgpt.training.metrics import METRICS, VARYING, read
 from glassgpt.weights.checkpoint import Checkpoint
 from glassgpt.weights.directory_files import load_config
@@ -79,6 +81,16 @@ def test_prepared_tokens_are_used_as_they_are():
     assert main(["train", "tokens", *shape, "--steps", "2", "--evaluation.windows", "2"]) == 0
     assert load_config(Path("runs/tokens/checkpoints/step-00000002")).vocab_size == 300
     assert not Path("runs/tokens/data").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("my.txt", "my"), ("my notes.v2.txt", "my-notes"), ("./Été_1.txt", "Ete_1"), ("日本.txt", "run"), (".", "t")],
+)
+def test_a_run_is_called_what_its_text_is_in_plain_letters(tmp_path, monkeypatch, text, name):
+    (tmp_path / "t").mkdir()
+    monkeypatch.chdir(tmp_path / "t")
+    assert RunConfig(name=name_of(Path(text))).name == name
 
 
 def test_options_override_the_file():
