@@ -81,7 +81,7 @@ OTHERS = {
     "a space put before": (lambda file: file["pre_tokenizer"].update(add_prefix_space=True), "add_prefix_space: Input"),
     "another special token": (
         lambda file: file["added_tokens"].append({"id": 400, "content": "<pad>"}),
-        "added_tokens.1.content: Input should be '<|endoftext|>'",
+        "added_tokens.1.content: the special token '<pad>' is one too many",
     ),
     "ids swapped": (lambda file: file["model"]["vocab"].update(a=0, b=0), "the ids do not follow the merges"),
     "a merge lost": (lambda file: file["model"]["merges"].pop(), "the ids do not follow the merges"),

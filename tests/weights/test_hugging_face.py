@@ -8,9 +8,12 @@ import torch
 import transformers
 from safetensors.torch import load_file
 
+from glassgpt.inspection.passport import passport
 from glassgpt.model.gpt import GPT
+from glassgpt.weights.conversion import convert
 from glassgpt.weights.directory import load_model, load_tokenizer, save_model
 from glassgpt.weights.directory_files import load_config
+from glassgpt.weights.formats import open_model
 from glassgpt.weights.hugging_face import from_hugging_face, to_hugging_face
 from glassgpt.weights.hugging_face_config import config_from_json
 
@@ -108,6 +111,7 @@ def test_a_bias_that_the_configuration_denies_is_refused(tiny):
     ("settings", "message"),
     [
         ({"model_type": "llama"}, "model_type 'llama'"),
+        ({"model_type": None}, "model_type None"),
         ({"activation_function": "gelu"}, "activation_function 'gelu'"),
         ({"n_inner": 100}, "n_inner 100"),
         ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx"),
@@ -129,6 +133,27 @@ def test_a_directory_is_a_model_and_a_tokenizer(tiny, bytes_tokenizer, tmp_path)
     assert settings["eos_token_id"] == bytes_tokenizer.eot
     with pytest.raises(FileExistsError, match="remove it or choose another name"):
         save_model(build(tiny), bytes_tokenizer, tmp_path / "model")
+
+
+def test_a_directory_without_a_tokenizer_can_be_given_one(tiny, bytes_tokenizer, tmp_path):
+    """As ``model.save_pretrained`` writes it."""
+    save_model(build(tiny), bytes_tokenizer, tmp_path / "model")
+    for name in ("tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json"):
+        (tmp_path / "model" / name).unlink()
+    with pytest.raises(FileNotFoundError, match=r"has no tokenizer: .* --to hf --tokenizer gpt2` adds GPT-2's"):
+        load_tokenizer(tmp_path / "model")
+    found = passport(tmp_path / "model")
+    assert (found["vocabulary"], found["commands"]) == (None, ["convert", "compare", "info"])
+    convert(tmp_path / "model", tmp_path / "new", "hf", tokenizer=bytes_tokenizer)
+    assert load_tokenizer(tmp_path / "new").sha256 == bytes_tokenizer.sha256
+    with pytest.raises(ValueError, match="holds a tokenizer, this model came without one: name it"):
+        convert(tmp_path / "model", tmp_path / "other", "hf")
+
+
+def test_a_graph_beside_the_weights_changes_nothing(tiny, bytes_tokenizer, tmp_path):
+    save_model(build(tiny), bytes_tokenizer, tmp_path / "model")
+    (tmp_path / "model" / "model.onnx").write_bytes(b"somebody's export")
+    assert open_model(tmp_path / "model").format == "hf"
 
 
 def test_a_vocabulary_that_does_not_fit_is_refused_before_anything_is_written(tiny, gpt2_tokenizer, tmp_path):

@@ -128,7 +128,9 @@ def parse(kind: Any, path: Path) -> Any:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{path} is no byte-level BPE as GPT-2 has it: {place}: {first['msg']}") from None
+        raise ValueError(
+            f"{path} is no byte-level BPE as GPT-2 has it: {place}: {first['msg'].removeprefix('Value error, ')}"
+        ) from None
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text: {error}") from None
 

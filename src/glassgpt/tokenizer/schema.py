@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator
+from pydantic import AfterValidator, BaseModel, BeforeValidator
+
+from glassgpt.tokenizer.vocabulary import ENDOFTEXT
 
 Vocabulary = dict[str, int]
 
@@ -36,11 +38,21 @@ class BytePairs(BaseModel):
     merges: list[Merge]
 
 
+def end_of_text(content: str) -> str:
+    """The only token here that no merge makes."""
+    if content != ENDOFTEXT:
+        raise ValueError(
+            f"the special token {content!r:.100} is one too many, {ENDOFTEXT} the only one here: "
+            "take it out of the file if no text needs it"
+        )
+    return content
+
+
 class AddedToken(BaseModel):
     """A token that no merge makes."""
 
     id: int
-    content: Literal["<|endoftext|>"]
+    content: Annotated[str, AfterValidator(end_of_text)]
 
 
 class TokenizerFile(BaseModel):

@@ -27,7 +27,8 @@ def from_book(state: Mapping[str, Tensor], config: ModelConfig) -> LazyTensors:
     """
     tensors = LazyTensors.of(state).only(name for name in state if not MASK.fullmatch(name))
     if config.tied_head and "out_head.weight" in tensors:
-        require_tied(tensors["out_head.weight"], tensors.get("tok_emb.weight"), "out_head.weight")
+        remedy = "load these weights with tied_head=False"
+        require_tied(tensors["out_head.weight"], tensors.get("tok_emb.weight"), "out_head.weight", remedy)
         tensors = tensors.without("out_head.weight")
     return read_lazily(BOOK, tensors, config)
 
@@ -46,7 +47,7 @@ def as_book(ours: LazyTensors, config: ModelConfig) -> LazyTensors:
     return write_lazily(BOOK, ours.renamed(names), config).joined(masks)
 
 
-def require_tied(head: Tensor, embedding: Tensor | None, name: str) -> None:
-    """Raises ValueError unless an output layer repeats the token embedding."""
+def require_tied(head: Tensor, embedding: Tensor | None, name: str, remedy: str) -> None:
+    """Raises ValueError, which ends with what to do, unless an output layer repeats the token embedding."""
     if embedding is None or head.shape != embedding.shape or not torch.equal(head, embedding):
-        raise ValueError(f"{name} differs from the token embedding: load these weights with tied_head=False")
+        raise ValueError(f"{name} differs from the token embedding: {remedy}")

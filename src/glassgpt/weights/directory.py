@@ -101,8 +101,18 @@ def open_weights(directory: Path) -> LazyTensors:
 
 
 def load_tokenizer(directory: Path) -> Tokenizer:
-    """The tokenizer in a model directory."""
-    return Tokenizer.load(Path(directory))
+    """The tokenizer in a model directory.
+
+    Raises:
+        FileNotFoundError: there is none; says how to add one.
+        ValueError: it is damaged, or of another kind.
+    """
+    try:
+        return Tokenizer.load(Path(directory))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{error}. `glassgpt convert {directory} NEW --to hf --tokenizer gpt2` adds GPT-2's"
+        ) from None
 
 
 def _weight_files(tensors: LazyTensors) -> dict[str, Content]:

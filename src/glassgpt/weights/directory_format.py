@@ -6,17 +6,18 @@ from pathlib import Path
 
 import torch
 
-from glassgpt.weights.directory import files_of, load_tokenizer, open_weights
+from glassgpt.weights.directory import files_of, open_weights
 from glassgpt.weights.directory_files import load_config, load_settings
 from glassgpt.weights.formats import Format
+from glassgpt.weights.headers import tokenizer_in
 from glassgpt.weights.hugging_face_config import config_to_json
 from glassgpt.weights.opened import Opened, dtype_named, dtypes
 
 
 def read(path: Path) -> Opened:
-    """The model in a Hugging Face directory."""
-    config, tensors, tokenizer = load_config(path), open_weights(path), load_tokenizer(path)
-    known = config_to_json(config, torch.float32, tokenizer.eot)
+    """The model in a Hugging Face directory, which may lack the tokenizer."""
+    config, tensors, tokenizer = load_config(path), open_weights(path), tokenizer_in(path)
+    known = config_to_json(config, torch.float32, eot=None)
     ignored = sorted(load_settings(path).keys() - known.keys())
     notes = [f"ignored in config.json: {', '.join(ignored)}"] if ignored else []
     return Opened("hf", config, tensors, tokenizer, {"dtypes": dtypes(tensors), "notes": notes})

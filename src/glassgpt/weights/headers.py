@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from glassgpt.model.config import ModelConfig
 from glassgpt.tokenizer.tokenizer import Tokenizer
 from glassgpt.weights.book_keys import book_config, book_state, open_book
-from glassgpt.weights.directory_files import load_config, load_settings, open_weight_files
+from glassgpt.weights.directory_files import WEIGHTS, load_config, load_settings, open_weight_files
 from glassgpt.weights.gguf_header import read_header as read_gguf_header
 from glassgpt.weights.gguf_keys import config_from, tokenizer_from
 from glassgpt.weights.hugging_face_config import QUANTIZED
@@ -92,11 +92,11 @@ def _gguf(path: Path) -> Header:
 
 
 def _onnx(path: Path) -> Header:
-    return Header(load_config(path), _dtypes(open_onnx(path).places), _tokenizer(path, "tokenizer.json"))
+    return Header(load_config(path), _dtypes(open_onnx(path).places), tokenizer_in(path))
 
 
 def _hugging_face(path: Path) -> Header:
-    return Header(load_config(path), _dtypes(open_weight_files(path).places), Tokenizer.load(path))
+    return Header(load_config(path), _dtypes(open_weight_files(path).places), tokenizer_in(path))
 
 
 def _quantized(path: Path) -> Header:
@@ -107,7 +107,7 @@ def _quantized(path: Path) -> Header:
 def _openai(path: Path) -> Header:
     config, _ = openai_hparams(path)
     bundle = TensorBundle(path / openai_prefix(path))
-    return Header(config, _dtypes(bundle.places), _tokenizer(path, "encoder.json"))
+    return Header(config, _dtypes(bundle.places), tokenizer_in(path))
 
 
 def _book(path: Path) -> Header:
@@ -130,9 +130,12 @@ def _dtypes(places: Mapping[str, Place]) -> dict[str, int]:
     return dict(Counter(place.dtype for place in places.values()))
 
 
-def _tokenizer(path: Path, file: str) -> Tokenizer | None:
-    """The tokenizer of a directory that may lack one, which this file tells."""
-    return Tokenizer.load(path) if (path / file).is_file() else None
+def tokenizer_in(path: Path) -> Tokenizer | None:
+    """The tokenizer of a directory that may lack one."""
+    try:
+        return Tokenizer.load(path)
+    except FileNotFoundError:
+        return None
 
 
 def _begins(start: bytes) -> Callable[[Path], bool]:
@@ -165,7 +168,8 @@ def _is_book(path: Path) -> bool:
 # In the order in which a path is tried. A further format is a further line.
 KINDS: dict[str, Kind] = {
     "gguf": Kind(_begins(b"GGUF"), _gguf),
-    "onnx": Kind(_has(MODEL), _onnx),  # it and the next one before Hugging Face's, whose config.json they have too
+    # Before Hugging Face's, whose config.json these two have as well, and may have a graph beside its weights.
+    "onnx": Kind(lambda path: _has(MODEL)(path) and not _has(WEIGHTS)(path), _onnx),
     "quantized": Kind(_has(QUANTIZED), _quantized),
     "hf": Kind(_has("config.json"), _hugging_face),
     "openai": Kind(_has("hparams.json", "checkpoint"), _openai),

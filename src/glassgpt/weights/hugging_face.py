@@ -35,7 +35,8 @@ def from_hugging_face(tensors: Mapping[str, Tensor], config: ModelConfig) -> Laz
     named = {_prefixed(name): name for name in tensors}
     theirs = LazyTensors.of(tensors).renamed({new: old for new, old in named.items() if not _MASK.fullmatch(new)})
     if config.tied_head and "lm_head.weight" in theirs:
-        require_tied(theirs["lm_head.weight"], theirs.get("transformer.wte.weight"), "lm_head.weight")
+        remedy = "config.json has to say that it is not tied (tie_word_embeddings false)"
+        require_tied(theirs["lm_head.weight"], theirs.get("transformer.wte.weight"), "lm_head.weight", remedy)
         theirs = theirs.without("lm_head.weight")
     ours = read_lazily(HUGGING_FACE, theirs, config.model_copy(update={"qkv_bias": True}))
     return without_qkv_bias(ours, config)

@@ -79,7 +79,7 @@ def config_from_json(settings: Mapping[str, Any]) -> ModelConfig:
     Raises:
         ValueError: it is not GPT-2's, lacks a size, or asks for a variant this model does not compute.
     """
-    defaults = {"activation_function": "gelu_new", "scale_attn_weights": True}
+    defaults = {"model_type": None, "activation_function": "gelu_new", "scale_attn_weights": True}
     for key, allowed in _EXPECTED.items():
         if (value := settings.get(key, defaults.get(key, False))) not in allowed:
             expected = " or ".join(map(repr, allowed))

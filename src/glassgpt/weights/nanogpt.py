@@ -47,7 +47,8 @@ def read(path: Path) -> Opened:
     if masks:
         notes.append("attention masks dropped")
     if "lm_head.weight" in theirs:
-        require_tied(theirs["lm_head.weight"], theirs.get("transformer.wte.weight"), "lm_head.weight")
+        remedy = "nanoGPT ties them, so the file is damaged or another program's"
+        require_tied(theirs["lm_head.weight"], theirs.get("transformer.wte.weight"), "lm_head.weight", remedy)
         theirs = theirs.without("lm_head.weight")
     if not config.qkv_bias:
         theirs = _with_biases(theirs, config)

@@ -15,10 +15,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from glassgpt.tokenizer.tokenizer import Tokenizer
 from glassgpt.weights.directory_files import load_config
 from glassgpt.weights.export_extra import package
 from glassgpt.weights.formats import Format
+from glassgpt.weights.headers import tokenizer_in
 from glassgpt.weights.hugging_face_config import config_to_json
 from glassgpt.weights.lazy import LazyTensors
 from glassgpt.weights.onnx_graph import INPUTS, OUTPUTS, exported, fill
@@ -77,8 +77,7 @@ def read(path: Path) -> Opened:
     """
     config, tensors = load_config(path), LazyTensors.at(open_onnx(path))
     check(blank(config), tensors.blank)
-    tokenizer = Tokenizer.load(path) if (path / "tokenizer.json").is_file() else None
-    return Opened("onnx", config, tensors, tokenizer, {"dtypes": dtypes(tensors), "notes": []})
+    return Opened("onnx", config, tensors, tokenizer_in(path), {"dtypes": dtypes(tensors), "notes": []})
 
 
 FORMAT = Format("onnx", "ONNX with a cache, for onnxruntime", read, write)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-from glassgpt.tokenizer.tokenizer import Tokenizer
 from glassgpt.weights.formats import Format
+from glassgpt.weights.headers import tokenizer_in
 from glassgpt.weights.lazy import LazyTensors
 from glassgpt.weights.names import OPENAI
 from glassgpt.weights.openai_keys import OPENAI_HPARAMS, openai_hparams, openai_prefix
@@ -35,7 +35,7 @@ def read(path: Path) -> Opened:
     bundle = TensorBundle(path / openai_prefix(path))
     tensors = read_lazily(OPENAI, LazyTensors.at(bundle.stored()), config)
     notes = [f"skipped {name}, which is no weight" for name in bundle.skipped]
-    tokenizer = Tokenizer.load(path) if (path / "encoder.json").is_file() else None
+    tokenizer = tokenizer_in(path)
     return Opened("openai", config, tensors, tokenizer, {"dtypes": dtypes(tensors), "notes": notes, "hparams": hparams})
 
 
