@@ -184,9 +184,10 @@ def test_what_cannot_be_is_said_before_the_first_step(arguments, code, message, 
     assert not list(Path().glob("runs/*/config.toml"))
 
 
-def test_an_empty_validation_text_is_refused(capsys):
+def test_a_validation_text_that_fills_no_window_is_refused_before_the_first_step(capsys):
     assert main(["train", "my.txt", *TINY, "--data.validation", "0.0001"]) == 1
-    assert "one window needs 17" in capsys.readouterr().err
+    assert "one window needs 17: give a larger data.validation" in capsys.readouterr().err
+    assert not Path("runs/my").exists()
 
 
 def test_a_diverging_run_stops_with_code_3_and_names_the_batch(capsys):

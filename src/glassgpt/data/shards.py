@@ -51,7 +51,11 @@ class Shards:
         manifest = Manifest.read(source / MANIFEST)
         shards = manifest.splits.get(split, [])
         if not shards:
-            raise ValueError(f"{source} holds no {split} tokens, only {', '.join(manifest.splits) or 'nothing'}")
+            there = ", ".join(manifest.splits) or "nothing"
+            raise ValueError(
+                f"{source} holds no {split} tokens, only {there}: prepare it again from more text, or with a larger "
+                "share of validation"
+            )
         files = [locate(source / shard.name) for shard in shards]
         for file, shard in zip(files, shards, strict=True):
             if (file.num_tokens, file.dtype, file.offset) != (shard.tokens, np.dtype(manifest.dtype), HEADER_BYTES):

@@ -58,6 +58,7 @@ class Run:
         with torch.device("meta"):  # no rank need hold the whole model
             self.model = GPT(config.model.build_config(tokenizer.vocab_size))
         self.context_length = self.model.config.context_length
+        check_length(self.held_out, self.context_length)
         self.num_replicas = config.parallel.replicas(world.size)
         self.replica = world.rank // config.parallel.tensor
         self.rows = min(config.rows, config.batch_size // self.num_replicas)
@@ -189,6 +190,15 @@ def check_vocabulary(shards: Shards, tokenizer: Tokenizer) -> None:
         raise ValueError(
             f"the tokens in {where} reach {shards.vocab_size - 1}, the tokenizer has {tokenizer.vocab_size}: "
             "name the tokenizer they were made with as data.tokenizer"
+        )
+
+
+def check_length(held_out: Shards, context_length: int) -> None:
+    """Raises ValueError if there is nothing to evaluate on, before the first evaluation finds out."""
+    if held_out.num_tokens <= context_length:
+        raise ValueError(
+            f"{held_out.files[0].path} holds {held_out.num_tokens:,} tokens, one window needs {context_length + 1:,}: "
+            "give a larger data.validation, more text, or a shorter model.context_length"
         )
 
 
