@@ -10,6 +10,7 @@ from glassgpt.model.config import ALIASES, SIZES
 # OpenAI's checkpoints on the Hugging Face hub.
 PUBLISHED = {size: f"openai-community/{size}" for size in SIZES if not size.startswith("gpt3")}
 FILES = ["*.json", "*.safetensors", "merges.txt"]
+OLDER = ["pytorch_model*.bin"]  # what holds the weights where no safetensors do: larger repositories have both
 
 # A small model of English prose that comes with this package.
 BUNDLED = "classics"
@@ -77,7 +78,12 @@ def _download(repository: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
     try:
-        return Path(snapshot_download(repository, allow_patterns=FILES))
+        path = Path(snapshot_download(repository, allow_patterns=FILES))
+        return (
+            path
+            if any(path.glob("*.safetensors"))
+            else Path(snapshot_download(repository, allow_patterns=FILES + OLDER))
+        )
     except RepositoryNotFoundError as error:
         raise FileNotFoundError(f"the hub has no model {repository!r}, and there is no such directory here") from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
