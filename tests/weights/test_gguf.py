@@ -231,6 +231,10 @@ def test_a_vocabulary_filled_up_with_unused_tokens_is_read(tokenizer, tmp_path):
         ({"gpt2.context_length": 100}, r"position_embd\.weight is \(128, 64\), expected \(100, 64\)"),
         ({"gpt2.context_length": 0}, "context_length: Input should be greater than or equal to 1"),
         ({"tokenizer.ggml.model": "llama"}, "its tokenizer is 'llama', this package knows 'gpt2'"),
+        (
+            {"tokenizer.ggml.pre": "llama-bpe"},
+            "its tokenizer cuts text into words as 'llama-bpe', this package only as",
+        ),
         ({"tokenizer.ggml.merges": ["a b c"]}, "its tokenizer is no byte-level BPE as GPT-2 has it"),
         ({"tokenizer.ggml.tokens": ["a", "a"]}, "its tokenizer is no byte-level BPE as GPT-2 has it"),
     ],

@@ -57,7 +57,7 @@ def hub(directory: Path) -> Iterator[str]:
 
         do_HEAD = do_GET
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *_: object) -> None:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:

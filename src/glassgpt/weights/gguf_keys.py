@@ -16,6 +16,7 @@ from glassgpt.weights.untrusted import RawFile
 QKV_BIAS = (
     "glassgpt.qkv_bias"  # llama.cpp wants that bias always: where a model has none it is zero, and this key false
 )
+CUTS = ("gpt-2", "default")  # how text is cut into words; files of before April 2024 do not say it
 UNUSED = 5  # the type of a token that only fills the vocabulary up
 
 
@@ -64,6 +65,8 @@ def tokenizer_from(header: Header) -> Tokenizer | None:
         return None
     if kind != "gpt2":
         raise ValueError(f"its tokenizer is {kind!r:.100}, this package knows 'gpt2'")
+    if (cut := keys.get("tokenizer.ggml.pre", "default")) not in CUTS:
+        raise ValueError(f"its tokenizer cuts text into words as {cut!r:.100}, this package only as {CUTS[0]!r}")
     tokens, merges = (keys.get(f"tokenizer.ggml.{key}", []) for key in ("tokens", "merges"))
     types = keys.get("tokenizer.ggml.token_type", ())
     if not isinstance(tokens, list) or not isinstance(merges, list) or not isinstance(types, tuple):
