@@ -68,7 +68,7 @@ def test_a_row_is_a_document(tmp_path: Path):
     [
         ('{"title": "x", "body": "y"}', r"line 2 has no field 'text': name one it has with --field: title, body"),
         ('{"text": 5}', r"line 2: field 'text' is no string but int"),
-        ('{"text": null}', r"line 2: field 'text' is no string but NoneType"),
+        ('{"text": null}', r"line 2: field 'text' is null: remove the record"),
         ('["text"]', r"line 2 is no JSON object but list"),
         ('{"text": "a"', r"line 2 is not JSON \(Expecting"),
         ('{"text": "a\\ud800b"}', r"line 2: character 1 is a lone surrogate"),
@@ -109,7 +109,8 @@ def test_what_is_no_text_is_refused_with_the_place(tmp_path: Path, content: byte
 
 def test_a_byte_order_mark_is_no_text(tmp_path: Path):
     (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfText")
-    assert list(read(tmp_path / "a.txt")) == ["Text"]
+    (tmp_path / "a.jsonl").write_bytes(b'\xef\xbb\xbf{"text": "Text"}\r\n')
+    assert list(read(tmp_path / "a.txt")) == list(read(tmp_path / "a.jsonl")) == ["Text"]
 
 
 def test_a_file_without_documents_is_refused(tmp_path: Path):
@@ -139,6 +140,7 @@ def test_sources_are_files_directories_and_the_bundled_text(tmp_path: Path, monk
     (tmp_path / "part").mkdir()
     for name in ("b.txt", "a.jsonl.xz", "part/c.parquet", "readme.md"):
         (tmp_path / name).write_text("x")
+    (tmp_path / "empty.txt").touch()
     monkeypatch.chdir(tmp_path)
     assert find(["b.txt", tmp_path, "shakespeare"]) == [
         Path("b.txt"), tmp_path / "a.jsonl.xz", tmp_path / "b.txt", tmp_path / "part/c.parquet", SHAKESPEARE
@@ -170,7 +172,7 @@ def test_a_piece_never_ends_where_it_would_change_tokens(text: str):
         assert encode(text[: cut.end()]) + encode(text[cut.end() :]) == encode(text)
 
 
-def test_a_word_without_end_is_no_prose(tmp_path: Path):
+def test_a_word_without_end_is_refused(tmp_path: Path):
     (tmp_path / "a.txt").write_bytes(b"a" * (LONGEST_WORD + PIECE))
     with pytest.raises(ValueError, match="without a space or line break"):
         list(text_pieces(tmp_path / "a.txt", "text"))

@@ -141,6 +141,16 @@ def test_a_bad_document_stops_the_work(speeches: Path, tmp_path: Path):
     assert not (tmp_path / "out" / MANIFEST).exists()
 
 
+def test_what_cannot_be_read_is_said_before_anything_is_written(speeches: Path, tmp_path: Path):
+    (tmp_path / "a.pdf").write_text("x")
+    (tmp_path / "empty.txt").touch()
+    (tmp_path / "a.jsonl").write_text('{"body": "x"}\n')
+    for name, message in (("a.pdf", "a source ends in"), ("empty.txt", "is empty"), ("a.jsonl", "no field 'text'")):
+        with pytest.raises(ValueError, match=message):
+            prepare([speeches, tmp_path / name], tmp_path / "out", GPT2)
+    assert not (tmp_path / "out").exists()
+
+
 def test_progress_is_told(speeches: Path, tmp_path: Path):
     told: list[tuple[int, int, int]] = []
     prepare([speeches], tmp_path, GPT2, report=lambda *numbers: told.append(numbers))

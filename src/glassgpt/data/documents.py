@@ -54,7 +54,7 @@ def pieces(path: Path, field: str = "text") -> Iterator[Piece]:
 
 
 def find(sources: Iterable[str | Path]) -> list[Path]:
-    """The files that are meant: a file, the readable files of a directory, or ``shakespeare``, the bundled text.
+    """The files that are meant: a file, those of a directory that hold text, or ``shakespeare``, the bundled text.
 
     Raises:
         FileNotFoundError: there is no such file or directory.
@@ -77,9 +77,9 @@ def find(sources: Iterable[str | Path]) -> list[Path]:
 
 
 def is_document(path: Path, root: Path) -> bool:
-    """Whether a file below ``root`` can be read, and is no part of what ``prepare`` has written there."""
+    """Whether a file below ``root`` can be read, is not empty, and is no part of what ``prepare`` has written there."""
     is_output = path.parent != root and any((path.parent / name).exists() for name in (MANIFEST, PROGRESS))
-    return path.is_file() and suffix(path) in READERS and not is_output
+    return path.is_file() and suffix(path) in READERS and path.stat().st_size > 0 and not is_output
 
 
 def suffix(path: Path) -> str:

@@ -58,7 +58,7 @@ def text_pieces(path: Path, field: str) -> Iterator[Piece]:
                 yield Piece(cut.group(), is_start, raw.tell())
                 text, is_start = text[cut.end() :], False
             elif len(text) > LONGEST_WORD:
-                raise ValueError(f"{path} has {len(text):,} characters without a space or line break: it is not prose")
+                raise ValueError(f"{path} has {len(text):,} characters without a space or line break: break it into lines")
         if decoder.getstate()[0]:
             raise not_utf8(str(path), offset - len(decoder.getstate()[0]))
         if text:
@@ -71,6 +71,8 @@ def json_lines(path: Path, field: str) -> Iterator[Piece]:
         number = 0
         while line := stream.readline(LONGEST_LINE + 1):
             number += 1
+            if number == 1:
+                line = line.removeprefix(codecs.BOM_UTF8)
             where = f"{path} line {number:,}"
             if len(line) > LONGEST_LINE:
                 raise ValueError(f"{where} is longer than {LONGEST_LINE:,} bytes: split the record")
@@ -116,6 +118,8 @@ def text_of(record: dict[str, Any], field: str, where: str) -> str:
     if field not in record:
         raise missing(field, record, where)
     text = record[field]
+    if text is None:
+        raise ValueError(f"{where}: field {field!r} is null: remove the record, or name another field with --field")
     if not isinstance(text, str):
         raise ValueError(f"{where}: field {field!r} is no string but {type(text).__name__}: name another with --field")
     try:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from glassgpt.data.documents import find
+from glassgpt.data.documents import find, pieces
 from glassgpt.data.job import Job, Report, require_same
 from glassgpt.data.manifest import MANIFEST, PROGRESS, Manifest, Request, Source
 from glassgpt.data.splits import first_rule, second_rule
@@ -48,6 +48,8 @@ def prepare(
         Busy: another process prepares ``out``.
     """
     out, paths = Path(out), find(sources)
+    for path in paths:
+        next(pieces(path, field))  # what cannot be read at all is said now, not after hours with the files before it
     request = Request(
         sources=[Source(name=path.name, bytes=path.stat().st_size, sha256=file_sha256(path)) for path in paths],
         field=field,
