@@ -58,7 +58,7 @@ def test_samples_are_shown_and_a_tracker_is_told(capsys):
     samples = ["--samples.every", "5", "--samples.prompts", '["ROMEO:", "JULIET:"]', "--samples.tokens", "8"]
     assert main(["train", "my.txt", *TINY, "--steps", "5", *samples, "--track", "tensorboard"]) == 0
     shown = capsys.readouterr().err
-    assert "no MFU: a token takes" in shown
+    assert "MFU" not in shown, "a CPU has no peak rate to speak of"
     assert "--- step 5 ---\nROMEO:" in shown and "--- step 5 ---\nJULIET:" in shown
     assert list(Path("runs/my/tensorboard").glob("events.*"))
     assert [line["prompt"] for line in story("runs/my") if "prompt" in line] == ["ROMEO:", "JULIET:"]

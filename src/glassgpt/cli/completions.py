@@ -33,7 +33,7 @@ def show(writer: Writer, completion: Completion, precision: str) -> None:
     tally = writer.tally
     guesses = "" if tally is None else f", {tally.accepted} of {tally.proposed} guesses right in {tally.passes} passes"
     end = f"{ends[completion.finish_reason]}, {precision}{guesses}"
-    console(stderr=True).print(f"[dim]{len(completion.tokens)} tokens, seed {completion.seed}{end}[/]")
+    console(stderr=True).print(f"[dim]{len(completion.tokens)} tokens, seed {completion.seed}{end}[/]", soft_wrap=True)
 
 
 def finish(writer: Writer, most: int) -> None:

@@ -172,7 +172,8 @@ def lead(
     trackers = [import_module(f"glassgpt.training.tracking.{name}") for name in track]  # one may not be installed
     with progress("reading", 1.0) as update:
         run = start(config, directory, resume, lambda done, total, text: update(done / total), world)
-    log.print(f"[dim]{run}\n{run.utilization}[/]")
+    about = f"{run}" if run.device.type == "cpu" else f"{run}\n{run.utilization}"
+    log.print(about, style="dim", markup=False, soft_wrap=True)
     with ExitStack() as stack:
         hooks = [forgiving(sampler, "sampling") for sampler in samplers(run)]
         for name, tracker in zip(track, trackers, strict=True):
@@ -180,7 +181,8 @@ def lead(
         status = Status(stack.enter_context(progress("training", config.steps)), directory)
         code = loop.train(run, directory, [*hooks, forgiving(status, "the display")], resume, allow)
     if code:
-        log.print(f"stopped, and saved what was learnt; to go on: glassgpt train {directory} --resume", markup=False)
+        saved = f"stopped, and saved what was learnt; to go on: glassgpt train {directory} --resume"
+        log.print(saved, markup=False, soft_wrap=True)
     return code
 
 
