@@ -87,6 +87,7 @@ def test_the_end_of_the_context_is_said(directory):
         (["{}", "x" * 40], 1, "the prompt has 40 tokens, the context holds 32"),
         (["{}", "x", "--temperature", "-1"], 2, "temperature is -1.0, expected greater than or equal to 0"),
         (["{}", "x", "--overflow", "wrap"], 2, "overflow"),
+        (["{}", "x", "--logprobs", "30"], 2, "--logprobs"),
         (["{}", "x", "--temprature", "1"], 2, "Did you mean --temperature"),
         (["{}/nowhere", "x"], 1, "no model"),
     ],

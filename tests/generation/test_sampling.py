@@ -47,6 +47,22 @@ def test_temperature_zero_takes_the_likeliest():
     assert torch.equal(ids, LOGITS.argmax(-1))
 
 
+@pytest.mark.parametrize("settings", [{"temperature": 1e-9}, {"repetition_penalty": 1e-9}, {"repetition_penalty": 1e9}])
+def test_the_extremes_still_choose(settings):
+    params = SamplingParams(**{"top_p": 0.9, **settings})
+    ids = sample(1e4 * LOGITS, [0.5] * 5, [[7, 9]] * 5, params)
+    assert "temperature" not in settings or torch.equal(ids, LOGITS.argmax(-1))
+    assert all(0 <= id < 200 for id in ids.tolist())
+
+
+@pytest.mark.parametrize(
+    "settings", [{"temperature": 1e-40}, {"repetition_penalty": 0.0}, {"repetition_penalty": 1e39}]
+)
+def test_what_would_make_logits_infinite_is_refused(settings):
+    with pytest.raises(ValueError, match=r"0 is greedy|should be (greater|less) than or equal to"):
+        SamplingParams(**settings)
+
+
 def test_frequencies_are_the_probabilities():
     probabilities = torch.tensor([[0.5, 0.0, 0.3, 0.2]])
     draws = [draw(7, 0, position) for position in range(20_000)]

@@ -32,7 +32,7 @@ def generate(
     n: Annotated[int, Parameter(validator=Number(gte=1))] = 1,
     prompts: Path | None = None,
     order: Literal["input", "completion"] = "input",
-    logprobs: int = 0,
+    logprobs: Annotated[int, Parameter(validator=Number(gte=0, lte=20))] = 0,
     precision: Precision | None = None,
     speculate: str | None = None,
     device: str = "cpu",

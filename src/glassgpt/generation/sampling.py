@@ -10,10 +10,12 @@ from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 
 from glassgpt.model.keys import key
+
+SMALLEST = 1e-9  # what logits are divided by; below, they may become infinite
 
 
 class SamplingParams(BaseModel):
@@ -28,7 +30,7 @@ class SamplingParams(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_new_tokens: int = Field(default=100, ge=0)
-    repetition_penalty: float = Field(default=1.0, gt=0.0)
+    repetition_penalty: float = Field(default=1.0, ge=SMALLEST, le=1e9)
     temperature: float = Field(default=0.8, ge=0.0)
     top_k: int | None = Field(default=None, ge=1)
     top_p: float | None = Field(default=0.95, gt=0.0, le=1.0)
@@ -38,6 +40,13 @@ class SamplingParams(BaseModel):
     stop_at_eot: bool = True
     overflow: Literal["stop", "refuse", "slide", "crop"] = "stop"
     num_top: int = Field(default=0, ge=0, le=20)
+
+    @field_validator("temperature")
+    @classmethod
+    def _logits_stay_finite(cls, temperature: float) -> float:
+        if 0.0 < temperature < SMALLEST:
+            raise ValueError(f"{temperature:g} is too small: 0 is greedy, the next choice is {SMALLEST:g}")
+        return temperature
 
 
 def sample(

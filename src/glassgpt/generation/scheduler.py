@@ -97,8 +97,9 @@ class Scheduler:
 
     def admit(self) -> list[Copy]:
         """Gives free rows to waiting sequences; returns what is to be copied first, in this order."""
-        copies = []
-        free = [row for row in self.rows if row.sequence is None]
+        copies: list[Copy] = []
+        if not (free := [row for row in self.rows if row.sequence is None]):
+            return copies
         for sequence in self.waiting[: LOOK_AHEAD * len(free)]:
             if not free:
                 break
