@@ -40,6 +40,13 @@ def test_an_epoch_predicts_every_token_once(shards: Shards):
     assert sorted(epoch_of_targets([batches], range(31))) == list(range(1, 993))
 
 
+def test_a_token_beyond_the_vocabulary_is_never_handed_on(shards: Shards):
+    path = shards.files[0].path
+    path.write_bytes(path.read_bytes()[:-4] + b"\xff\xff" + path.read_bytes()[-2:])  # the last but one of all tokens
+    with pytest.raises(ValueError, match="has a token 65535, the vocabulary has 1000: a file was damaged"):
+        Windows(shards, 998).gather(np.array([0]))
+
+
 def test_the_definition_of_the_order(shards: Shards):
     from glassgpt.data.order import permute
 

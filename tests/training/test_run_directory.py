@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,23 @@ def test_what_does_not_fit_together_leaves_nothing(tmp_path: Path):
     with pytest.raises(ValueError, match="one window needs 257"):
         start(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_tokens_are_verified_before_they_are_learnt(corpus, tmp_path: Path, split: str):
+    data = shutil.copytree(corpus[1], tmp_path / "data")
+    for name, content in corpus[0].files().items():
+        (data / name).write_bytes(content)
+    config = RunConfig.model_validate({"data": {"sources": [str(data)]}, "model": {"context_length": 16}})
+    told: list[tuple[int, ...]] = []
+    start(config, tmp_path / "run", report=lambda *progress: told.append(progress[:2]))
+    assert told[-1][0] == told[-1][1] == sum(path.stat().st_size for path in data.glob("*.bin"))
+    path = data / f"tokens_{split}_000000.bin"
+    flipped = bytearray(path.read_bytes())
+    flipped[-1] ^= 1
+    path.write_bytes(flipped)
+    with pytest.raises(ValueError, match=rf"{path.name} has SHA-256.*prepare the data again"):
+        start(config, tmp_path / "other")
 
 
 def test_what_was_there_stays(tmp_path: Path):

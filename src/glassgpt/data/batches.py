@@ -45,10 +45,21 @@ class Windows:
         return len(self.starts)
 
     def gather(self, indices: np.ndarray) -> Batch:
-        """The windows of the given numbers as (tokens, targets), each (rows, T) int64."""
+        """The windows of the given numbers as (tokens, targets), each (rows, T) int64.
+
+        Raises:
+            ValueError: a token is not in the vocabulary of the manifest, or a file has become shorter.
+        """
         rows = np.empty((len(indices), self.context_length + 1), self.shards.dtype)
         for row, index in zip(rows, indices, strict=True):
             self.shards.read_into(row, int(self.starts[index]))
+        manifest = self.shards.manifest
+        if manifest and rows.size and rows.max() >= manifest.vocab_size:  # kernels would write beyond their memory
+            bad = indices[rows.max(axis=1).argmax()]
+            raise ValueError(
+                f"window {bad} of {self.shards.files[0].path.parent} has a token {rows.max()}, the vocabulary has "
+                f"{manifest.vocab_size}: a file was damaged since it was prepared, prepare the data again"
+            )
         return torch.from_numpy(rows[:, :-1].astype(np.int64)), torch.from_numpy(rows[:, 1:].astype(np.int64))
 
 

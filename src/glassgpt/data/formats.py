@@ -58,7 +58,9 @@ def text_pieces(path: Path, field: str) -> Iterator[Piece]:
                 yield Piece(cut.group(), is_start, raw.tell())
                 text, is_start = text[cut.end() :], False
             elif len(text) > LONGEST_WORD:
-                raise ValueError(f"{path} has {len(text):,} characters without a space or line break: break it into lines")
+                raise ValueError(
+                    f"{path} has {len(text):,} characters without a space or line break: break it into lines"
+                )
         if decoder.getstate()[0]:
             raise not_utf8(str(path), offset - len(decoder.getstate()[0]))
         if text:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 
@@ -92,8 +92,8 @@ class Shards:
             file.read_into(out[:count], first=start - (end - file.num_tokens))
             start, out = start + count, out[count:]
 
-    def verify(self) -> None:
-        """Reads every byte and compares it with the manifest.
+    def verify(self, report: Callable[[int], object] = lambda num_bytes: None) -> None:
+        """Reads every byte and compares it with the manifest; ``report`` is told the size of each file that is right.
 
         Raises:
             ValueError: a file is not the one the manifest describes, or there is no manifest.
@@ -107,6 +107,7 @@ class Shards:
                     f"{file.path} has SHA-256 {found}, {MANIFEST} says {expected[file.path.name]}: "
                     "the file was changed or damaged, prepare the data again"
                 )
+            report(file.path.stat().st_size)
 
 
 def write(

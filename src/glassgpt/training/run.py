@@ -53,6 +53,7 @@ class Run:
 
         self.train, self.held_out = Shards.open(shards, "train"), Shards.open(shards, "val")
         check_vocabulary(self.train, tokenizer)
+        check_vocabulary(self.held_out, tokenizer)
         self.bytes_per_token = bytes_per_token(tokenizer, self.device)
 
         with torch.device("meta"):  # no rank need hold the whole model

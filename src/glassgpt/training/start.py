@@ -13,6 +13,7 @@ from pathlib import Path
 
 from glassgpt.data.manifest import MANIFEST
 from glassgpt.data.prepare import Busy, Report, prepare
+from glassgpt.data.shards import Shards
 from glassgpt.parallel.conduct import on_main
 from glassgpt.parallel.config import ParallelConfig
 from glassgpt.parallel.world import World
@@ -37,13 +38,16 @@ def start(
     Raises:
         FileExistsError: the directory holds a run, and ``resume`` was not asked for.
         FileNotFoundError: a source is not there.
-        ValueError: text, tokenizer, context and batch do not fit each other, or the data of a resumed run changed.
+        ValueError: text, tokenizer, context and batch do not fit each other, the data of a resumed run changed, or
+            tokens are not those that were written.
     """
     world = world or World()
 
     def claim() -> str:
         check(config, directory, resume)
-        return str(find_shards(config.data, directory / "data", report))
+        shards = find_shards(config.data, directory / "data", report)
+        verify(shards, report)
+        return str(shards)
 
     with tentative(directory) if world.is_main else nullcontext():
         shards = Path(on_main(world, claim))
@@ -113,6 +117,22 @@ def find_shards(config: DataConfig, directory: Path, report: Report) -> Path:
         vocabulary = config.vocab_size or find_tokenizer(config.tokenizer)
         prepare(config.sources, directory, vocabulary, config.field, config.validation, report=report)
     return directory
+
+
+def verify(directory: Path, report: Report) -> None:
+    """Hashes all tokens that have a manifest to compare with: one flipped bit would be learnt without a word."""
+    if not (directory / MANIFEST).exists():
+        return
+    shards = [Shards.open(directory, split) for split in ("train", "val")]
+    done, total = 0, sum(file.path.stat().st_size for split in shards for file in split.files)
+
+    def hashed(num_bytes: int) -> None:
+        nonlocal done
+        done += num_bytes
+        report(done, total, 0)
+
+    for split in shards:
+        split.verify(hashed)
 
 
 def is_tokenized(source: Path) -> bool:
