@@ -123,6 +123,13 @@ def test_a_terminal_picture_has_axes_curves_and_a_legend(run):
     assert "1,000" in rows[-2]
 
 
+def test_runs_are_told_apart_without_colours():
+    lines = [Line(f"{name} validation", "measured", i, [(5, 2.5 + i)]) for i, name in enumerate(["a", "b"])]
+    picture = braille.draw(lines).plain
+    assert "● a validation 2.500" in picture and "○ b validation 3.500" in picture
+    assert (picture.count("●"), picture.count("○")) == (2, 2)
+
+
 def test_a_terminal_picture_of_one_point(run):
     assert "●" in braille.draw([Line("validation", "measured", 0, [(5, 2.5)])]).plain
 

@@ -10,14 +10,14 @@ from rich.text import Text
 from glassgpt.inspection.chart import Axis, Line, axes, colours, number
 
 COLOURS = ["bright_blue", "yellow", "green", "magenta", "cyan", "red"]
-SIGN = {"measured": "●", "marks": "×"}  # stands at every point
+POINTS = "●○◆◇▲△"  # stand at every measured point, one for each run
 BIT = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # of the dot in row 0-3, column 0-1 of a character
 
 
 def draw(lines: Sequence[Line], width: int = 72, height: int = 16, x_label: str = "step") -> Text:
     """A picture of ``height`` rows and at most ``width`` columns, with axes and a legend. Pale lines are left out.
 
-    Measured points appear as ● and marks as ×, so that the picture can be read without colours.
+    Measured points have a sign for each run (● ○ ...) and marks are ×, so that it can be read without colours.
 
     Raises:
         ValueError: there are no points.
@@ -36,9 +36,9 @@ def draw(lines: Sequence[Line], width: int = 72, height: int = 16, x_label: str 
             bits, _ = cells.get((row // 4, column // 2), (0, ""))
             if not isinstance(bits, str):
                 cells[row // 4, column // 2] = bits | BIT[row % 4][column % 2], styles[line.label]
-        if sign := SIGN.get(line.kind):
+        if line.kind != "smooth":
             for column, row in dots:
-                cells[round(row) // 4, round(column) // 2] = sign, styles[line.label]
+                cells[round(row) // 4, round(column) // 2] = sign(line), styles[line.label]
 
     picture = Text()
     for row in range(height):
@@ -66,13 +66,18 @@ def legend(lines: Sequence[Line], styles: dict[str, str], indent: str, width: in
     """What each line is and where it ends, in as many rows as it takes."""
     entries, used = Text(indent), len(indent)
     for line in lines:
-        sign, entry = SIGN.get(line.kind, "⠤⠤"), f" {line.caption}   "
-        if used > len(indent) and used + len(sign + entry) > width:
+        entry = f" {line.caption}   "
+        if used > len(indent) and used + len(sign(line) + entry) > width:
             entries.append(f"\n{indent}")
             used = len(indent)
-        entries.append(sign, style=styles[line.label]).append(entry)
-        used += len(sign + entry)
+        entries.append(sign(line), style=styles[line.label]).append(entry)
+        used += len(sign(line) + entry)
     return entries
+
+
+def sign(line: Line) -> str:
+    """What a line is drawn with."""
+    return {"measured": POINTS[line.group % len(POINTS)], "marks": "×"}.get(line.kind, "⠤⠤")
 
 
 def joined(dots: Sequence[tuple[float, float]]) -> list[tuple[int, int]]:

@@ -60,10 +60,11 @@ def style() -> str:
     return (
         "text{font-family:system-ui,Helvetica,Arial,'DejaVu Sans',sans-serif;font-size:13px;fill:#555} "
         ".title{font-size:17px;font-weight:600;fill:#111} "
-        ".end{text-anchor:end} .middle{text-anchor:middle} .paper{fill:#fff} .grid{stroke:#e4e4e4} "
+        ".end{text-anchor:end;paint-order:stroke;stroke:#fff;stroke-width:5px} "
+        ".middle{text-anchor:middle} .paper{fill:#fff} .grid{stroke:#e4e4e4} "
         ".line{fill:none;stroke-width:2;stroke-linejoin:round} .raw{stroke-width:1;opacity:.25} " + palette(LIGHT) +
         "@media (prefers-color-scheme:dark){text{fill:#aaa} .title{fill:#eee} .paper{fill:#14171c} "
-        ".grid{stroke:#2b3038} " + palette(DARK) + "}"
+        ".end{stroke:#14171c} .grid{stroke:#2b3038} " + palette(DARK) + "}"
     )  # fmt: skip
 
 
