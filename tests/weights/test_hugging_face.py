@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 import transformers
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from glassgpt.inspection.passport import passport
 from glassgpt.model.gpt import GPT
@@ -148,6 +148,29 @@ def test_a_directory_without_a_tokenizer_can_be_given_one(tiny, bytes_tokenizer,
     assert load_tokenizer(tmp_path / "new").sha256 == bytes_tokenizer.sha256
     with pytest.raises(ValueError, match="holds a tokenizer, this model came without one: name it"):
         convert(tmp_path / "model", tmp_path / "other", "hf")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_a_clone_without_its_large_files_is_told_apart(tiny, bytes_tokenizer, tmp_path, name):
+    save_model(build(tiny), bytes_tokenizer, tmp_path / "model")
+    (tmp_path / "model" / "model.safetensors").unlink()
+    (tmp_path / "model" / name).write_text(
+        "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 548105171\n"
+    )
+    with pytest.raises(
+        ValueError, match="only Git's note of where the file is: fetch the file itself with git lfs pull"
+    ):
+        load_model(tmp_path / "model")
+
+
+def test_integers_are_not_taken_for_weights(tiny, bytes_tokenizer, tmp_path):
+    """As other programs store quantized matrices."""
+    save_model(build(tiny), bytes_tokenizer, tmp_path / "model")
+    tensors = load_file(tmp_path / "model" / "model.safetensors")
+    tensors["transformer.h.0.mlp.c_fc.weight"] = tensors["transformer.h.0.mlp.c_fc.weight"].to(torch.int8)
+    save_file(tensors, tmp_path / "model" / "model.safetensors")
+    with pytest.raises(ValueError, match=r"mlp\.up\.weight is stored as int8: expected floating point"):
+        load_model(tmp_path / "model")
 
 
 def test_a_graph_beside_the_weights_changes_nothing(tiny, bytes_tokenizer, tmp_path):

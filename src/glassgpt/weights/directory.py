@@ -19,6 +19,7 @@ from glassgpt.weights.hugging_face import from_hugging_face, to_hugging_face
 from glassgpt.weights.hugging_face_config import config_to_json
 from glassgpt.weights.lazy import LazyTensors
 from glassgpt.weights.staging import staged
+from glassgpt.weights.untrusted import check_floats
 
 SHARD_BYTES = 5 * 10**9
 
@@ -95,7 +96,9 @@ def open_weights(directory: Path) -> LazyTensors:
     directory = Path(directory)
     config = load_config(directory)
     try:
-        return from_hugging_face(LazyTensors.at(open_weight_files(directory)), config)
+        tensors = from_hugging_face(LazyTensors.at(open_weight_files(directory)), config)
+        check_floats(tensors)
+        return tensors
     except ValueError as error:
         raise ValueError(f"{directory}: {error}") from error
 

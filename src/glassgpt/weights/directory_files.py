@@ -19,6 +19,7 @@ from glassgpt.weights.untrusted import naming
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLED, PICKLED_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
+LFS_POINTER = b"version https://git-lfs"
 MAX_SHARDS = 1000
 MAX_CONFIG_BYTES, MAX_INDEX_BYTES = 2**20, 16 * 2**20
 
@@ -73,6 +74,8 @@ def open_weight_files(directory: Path) -> Stored:
 def _open_file(path: Path) -> Stored:
     """A file of safetensors or of torch, as its first bytes tell."""
     with naming(path):
+        if path.is_file() and path.stat().st_size < 1024 and path.read_bytes().startswith(LFS_POINTER):
+            raise ValueError("it is only Git's note of where the file is: fetch the file itself with git lfs pull")
         if not is_torch_file(path):
             return open_safetensors(path)
         file = TorchFile(path)
