@@ -80,6 +80,13 @@ def test_the_certificate_lies_with_the_model_and_names_every_tensor(source, tmp_
     assert certificate_path(tmp_path / "hf").is_file()
 
 
+@pytest.mark.parametrize("context_length", [1, 2, 13, 20])
+def test_a_short_context_is_long_enough(bytes_tokenizer, tmp_path, context_length):
+    save_model(build(context_length=context_length), bytes_tokenizer, tmp_path / "model")
+    certificate = convert(tmp_path / "model", tmp_path / "model.bin", "llmc")
+    assert certificate.greedy.agreed == certificate.greedy.of == 3 * min(12, context_length)
+
+
 def test_what_a_format_cannot_say_is_remarked(bytes_tokenizer, tmp_path):
     """A padded vocabulary, an output layer of its own, no query/key/value bias, dropout, no tokenizer."""
     model = build(vocab_size=320, tied_head=False, qkv_bias=False, dropout=0.1)

@@ -38,7 +38,7 @@ def prompts_for(config: ModelConfig) -> Tensor:
 @torch.no_grad()
 def behaviour(run: Run, prompts: Tensor, config: ModelConfig) -> Behaviour:
     """What ``run`` does with ``prompts`` (B, T); only tokens of ``config``'s vocabulary are looked at and chosen."""
-    num_new = min(NUM_NEW, config.context_length - prompts.shape[1])
+    num_new = min(NUM_NEW, config.context_length - prompts.shape[1] + 1)  # the last one is not read
     tokens, first = prompts, torch.empty(0)
     for step in range(num_new):
         logits = run(tokens)[..., : config.vocab_size]
