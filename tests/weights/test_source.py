@@ -98,7 +98,7 @@ def test_what_cannot_be_found_is_named(tmp_path):
         find("gpt9")
     with pytest.raises(ValueError, match="the weights of gpt3-175b were never published"):
         find("175B")
-    with pytest.raises(FileNotFoundError, match=r"a directory without config\.json or checkpoints/"):
+    with pytest.raises(FileNotFoundError, match=r"a directory without config\.json or checkpoints/.* --to hf`"):
         find(tmp_path)
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     with pytest.raises(FileNotFoundError, match="has no checkpoint yet"):
