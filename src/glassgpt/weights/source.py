@@ -39,8 +39,8 @@ def find(source: str | Path) -> Path:
     if path.exists():
         what = "a file" if path.is_file() else "a directory without config.json or checkpoints/"
         raise FileNotFoundError(
-            f"{text} is {what}: give a run, a model directory, a hub id or one of {_sizes()}; a model of another format "
-            f"becomes a directory by `glassgpt convert {text} NEW --to hf`"
+            f"{text} is {what}: give a run, a model directory, a hub id or one of {_sizes()}; a model of another "
+            f"format becomes a directory by `glassgpt convert {text} NEW --to hf`"
         )
     if text == BUNDLED:
         return BUNDLED_DIRECTORY
