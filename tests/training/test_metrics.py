@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
+import pytest
+
 from glassgpt.training.hooks import Evaluation, Sample, Saved, Spike, Update
 from glassgpt.training.metrics import LOST, METRICS, MetricsLog, last_losses, read
 
@@ -46,3 +51,12 @@ def test_what_was_written_after_the_checkpoint_is_put_aside(tmp_path):
 def test_a_line_that_is_being_written_is_not_read(tmp_path):
     (tmp_path / METRICS).write_text('{"step": 1}\n{"step": 2, "lo')
     assert read(tmp_path / METRICS) == [{"step": 1}]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a file that is always full")
+def test_a_full_disk_is_named(tmp_path):
+    message = f"No space left on device: '{tmp_path / METRICS}'"
+    with Path("/dev/full").open("wb") as full, pytest.raises(OSError, match=message), MetricsLog(tmp_path) as log:
+        os.dup2(full.fileno(), log.file.fileno())
+        log(update(1))
+        log.sync()

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -99,17 +101,14 @@ class TokenWriter:
             raise ValueError(f"token id {wrong} is not in the vocabulary of {self.vocab_size:,}: use its tokenizer")
         if self.num_tokens + len(ids) > MAX_TOKENS:
             raise ValueError(f"{self.path} would hold over {MAX_TOKENS:,} tokens: write smaller shards")
-        try:
-            with self.partial.open("ab") as file:
-                file.write(ids.astype(self.dtype).data)
-        except OSError as error:  # which does not say itself where there is no room left
-            raise OSError(error.errno, error.strerror, str(self.partial)) from None
+        with named(self.partial), self.partial.open("ab") as file:
+            file.write(ids.astype(self.dtype).data)
         self.num_tokens += len(ids)
 
     def close(self) -> str:
         """Completes the header, makes the file durable under its name, and returns its SHA-256."""
         magic, version = next(flavour for flavour, dtype in DTYPES.items() if dtype == self.dtype)
-        with self.partial.open("r+b") as file:
+        with named(self.partial), self.partial.open("r+b") as file:
             file.write(np.array([magic, version, self.num_tokens], "<i4").data)
             file.flush()
             os.fsync(file.fileno())
@@ -127,12 +126,21 @@ def dtype_name(vocab_size: int) -> Literal["uint16", "uint32"]:
 def write_file(path: Path, content: bytes) -> None:
     """Replaces a small file as a whole, durably: after a kill or a power cut it is the old one or the new one."""
     partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
+    with named(partial), partial.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
     sync_directory(path.parent)
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Gives the errors of a file that is open its path: they do not say themselves where there is no room left."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def sync_directory(directory: Path) -> None:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections import deque
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
+from glassgpt.data.token_file import named
 from glassgpt.training.hooks import Event, Saved
 
 METRICS, LOST = "metrics.jsonl", "metrics.lost.jsonl"
@@ -35,24 +37,28 @@ class MetricsLog:
 
     def __call__(self, event: Event) -> None:
         if not isinstance(event, Saved):
-            self.file.write(json.dumps(asdict(event), allow_nan=False).encode() + b"\n")
+            with named(self.path):
+                self.file.write(json.dumps(asdict(event), allow_nan=False).encode() + b"\n")
 
     def sync(self) -> int:
         """Makes what was written durable and returns its length in bytes."""
-        self.file.flush()
-        os.fsync(self.file.fileno())
+        with named(self.path):
+            self.file.flush()
+            os.fsync(self.file.fileno())
         return os.fstat(self.file.fileno()).st_size
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.file.close()
+        with named(self.path):
+            self.file.close()
 
 
 def last_losses(path: Path, count: int) -> list[float]:
-    """The losses of the last ``count`` updates in a ``metrics.jsonl``."""
-    return [line["loss"] for line in read(path) if "loss" in line][-count:]
+    """The losses of the last ``count`` updates in a ``metrics.jsonl``, of which little is in memory at a time."""
+    with path.open(encoding="utf-8") as file:
+        return list(deque((line["loss"] for line in map(json.loads, file) if "loss" in line), maxlen=count))
 
 
 def read(path: Path) -> list[dict[str, Any]]:
