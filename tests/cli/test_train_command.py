@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+import torch
 
 from glassgpt.cli.main import main
 from glassgpt.cli.texts import name_of
@@ -19,6 +21,7 @@ from glassgpt.data.prepare import prepare
 from glassgpt.training.config import RunConfig
 from glassgpt.training.metrics import METRICS, VARYING, read
 from glassgpt.weights.checkpoint import Checkpoint
+from glassgpt.weights.directory import load_model, load_tokenizer, save_model
 from glassgpt.weights.directory_files import load_config
 
 TINY = [
@@ -128,8 +131,6 @@ def test_killed_by_sigterm_in_one_process_and_continued_in_another(capsys):
     assert main(["train", "my.txt", *TINY, *steps, "--name", "whole"]) == 0
     command = [sys.executable, "-m", "glassgpt", "train", "my.txt", *TINY, *steps, "--name", "parts"]
     # Bits depend on the number of threads, which the processes here must share.
-    import torch
-
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     checkpoints = Path("runs/parts/checkpoints")
@@ -194,6 +195,16 @@ def test_a_diverging_run_stops_with_code_3_and_names_the_batch(capsys):
     arguments = ["--steps", "50", "--optimizer.lr", "1e30", "--checkpoint.every", "1"]
     assert main(["train", "my.txt", *TINY, *arguments]) == 3
     assert "is not finite and was not applied" in capsys.readouterr().err
+
+
+def test_a_run_without_a_single_step_has_its_exit_code_as_json_too(capsys):
+    assert main(["train", "my.txt", *TINY, "--steps", "2"]) == 0
+    model = load_model(Path("runs/my/checkpoints/step-00000002"))
+    torch.nn.init.constant_(model.position_embedding.weight, math.nan)
+    save_model(model, load_tokenizer(Path("runs/my/checkpoints/step-00000002")), Path("nan"))
+    capsys.readouterr()
+    assert main(["train", "my.txt", *TINY, "--name", "other", "--model.start-from", "nan", "--json"]) == 3
+    assert json.loads(capsys.readouterr().out) == {"directory": "runs/other", "exit_code": 3, "steps": 0}
 
 
 def test_changed_data_are_not_resumed(text, capsys):

@@ -76,9 +76,12 @@ def train(
         return code
     if json:
         from glassgpt.inspection.curves import summary
+        from glassgpt.training.metrics import METRICS
 
         times = {"seconds_asked": dial.seconds, "seconds_taken": dial.elapsed} if dial else {}
-        print_json({"directory": str(directory), "exit_code": code, **summary([directory])[0], **times})
+        # A run that stopped before its first step has measured nothing.
+        result = summary([directory])[0] if (directory / METRICS).stat().st_size else {"steps": 0}
+        print_json({"directory": str(directory), "exit_code": code, **result, **times})
     elif code == 0:
         show(directory)
         if dial:
