@@ -148,6 +148,11 @@ class TestPicture:
         assert max(map(len, lines)) <= width
         assert not any("…" in line for line in lines)
 
+    def test_what_is_gone_at_the_fullest_moment_has_no_number(self, shown):
+        lines = shown("gpt2-xl", "--accelerator", "h100")
+        assert any(line.startswith("Memory at its fullest") for line in lines)
+        assert [line.split() for line in lines if "activations" in line] == [["░", "activations"]]
+
     def test_bars_are_in_proportion(self, shown):
         bar = next(line for line in shown("gpt2", width=100) if len(line) > 50 and set(line) <= BLOCKS)
         shares = {"█": 31.0, "▒": 0.6, "▓": 22.8, "░": 45.5}  # token and position embedding, attention, feed forward

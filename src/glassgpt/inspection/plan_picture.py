@@ -56,12 +56,12 @@ def model(figures: Mapping[str, Any]) -> list[RenderableType]:
 
 
 def memory(figures: Mapping[str, Any]) -> list[RenderableType]:
-    """What training and generation hold, by kind."""
+    """What training and generation hold at their fullest, by kind; what is gone by then has no number."""
     tasks = {"training": figures["training_memory"], "generation": figures["generation_memory"]}
     names = [*dict.fromkeys(name for parts in tasks.values() for name in without_total(parts)), "total"]
     table = columns("", *tasks)
     for index, name in enumerate(names):
-        table.add_row(label(name, index), *(gib(parts[name]) if name in parts else "" for parts in tasks.values()))
+        table.add_row(label(name, index), *(gib(parts[name]) if parts.get(name) else "" for parts in tasks.values()))
     only = figures["accelerators"][0] if len(figures["accelerators"]) == 1 else None
     whole = max(only["memory"] if only else 0, *(parts["total"] for parts in tasks.values()))
     bars = Table.grid(padding=(0, 1), expand=True)
@@ -70,7 +70,8 @@ def memory(figures: Mapping[str, Any]) -> list[RenderableType]:
     for task, parts in tasks.items():
         bars.add_row(task, Bar({name: parts.get(name, 0) for name in names[:-1]}, whole))
     setup = f"  {figures['dtype']}, batch {figures['batch']} of {figures['context']:,} tokens, {figures['optimizer']}"
-    return [Text.assemble(("\nMemory", "bold"), setup), bars, table, *(fits(only, tasks) if only else [])]
+    title = Text.assemble(("\nMemory at its fullest", "bold"), setup)
+    return [title, bars, table, *(fits(only, tasks) if only else [])]
 
 
 def fits(row: Mapping[str, Any], tasks: Mapping[str, Mapping[str, int]]) -> list[Text]:
