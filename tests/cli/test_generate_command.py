@@ -88,6 +88,8 @@ def test_the_end_of_the_context_is_said(directory):
         (["{}", "x", "--temperature", "-1"], 2, "temperature is -1.0, expected greater than or equal to 0"),
         (["{}", "x", "--overflow", "wrap"], 2, "overflow"),
         (["{}", "x", "--logprobs", "30"], 2, "--logprobs"),
+        (["{}", "x", "--logprobs", "3"], 2, "add --json"),
+        (["{}", "x", "--order", "completion"], 2, "give --prompts FILE"),
         (["{}", "x", "--temprature", "1"], 2, "Did you mean --temperature"),
         (["{}/nowhere", "x"], 1, "no model"),
     ],

@@ -72,6 +72,10 @@ def generate(
     source, prompt = choose(source, prompt)
     if prompts is not None and prompt is not None:
         raise UsageError("--prompts takes the place of the prompt: give one or the other")
+    if order == "completion" and prompts is None:
+        raise UsageError("--order is that of a file's lines: give --prompts FILE, too, or leave it out")
+    if logprobs and not json:
+        raise UsageError("--logprobs are part of the JSON only: add --json")
     if prompts is None and (prompt is None or prompt == "-"):
         prompt = piped().removesuffix("\n")
     if speculate is not None and (prompts is not None or n > 1):
