@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glassgpt.cli.options import Precision, console, finite, printable
+from glassgpt.cli.sampling import USUAL, Sampling
 
 if TYPE_CHECKING:
     from glassgpt.generation.chat import Chat
@@ -28,11 +29,7 @@ def chat(
     template: Path | None = None,
     opening: str = "",
     max_new_tokens: int | None = None,
-    temperature: float = 0.8,
-    top_k: int | None = None,
-    top_p: float | None = 0.95,
-    min_p: float | None = None,
-    repetition_penalty: float = 1.0,
+    sampling: Sampling = USUAL,
     seed: int | None = None,
     precision: Precision | None = None,
     device: str = "cpu",
@@ -50,11 +47,6 @@ def chat(
             each, "User: {user}" and "Assistant: {assistant}".
         opening: A text before the first turn, which is never left out.
         max_new_tokens: How long an answer may be: 200 tokens by default, or half the context.
-        temperature: Below 1 bolder in likely words, 0 always the likeliest (greedy).
-        top_k: Chooses among this many likeliest tokens only.
-        top_p: Chooses among the fewest likeliest tokens that reach this probability together; 1 is all.
-        min_p: Leaves out tokens less likely than this share of the likeliest one.
-        repetition_penalty: Above 1 makes tokens that occurred less likely.
         seed: The same seed and the same messages give the same conversation; without one it is drawn and shown.
         precision: The numbers that matrices are kept in. By default those of a quantized directory, float32 for any
             other model.
@@ -70,14 +62,7 @@ def chat(
         turn = TRANSCRIPT if template is None else Template.parse(template.read_text(encoding="utf-8"))
         gpt = LanguageModel.load(source, precision, device)
     longest = min(LONGEST_ANSWER, gpt.model.config.context_length // 2) if max_new_tokens is None else max_new_tokens
-    params = SamplingParams(
-        max_new_tokens=longest,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        min_p=min_p,
-        repetition_penalty=repetition_penalty,
-    )
+    params = SamplingParams(**asdict(sampling), max_new_tokens=longest)
     seed = secrets.randbelow(2**32) if seed is None else seed
     talk = Chat(gpt, params, seed, turn, opening)
     note(f"{source}, {gpt.precision}, seed {seed}. A model that was not tuned to answer continues text.")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from glassgpt.cli.completions import as_json, finish, print_lines, show, show_all
 from glassgpt.cli.options import Precision, UsageError, console, print_json
+from glassgpt.cli.sampling import USUAL, Sampling
 from glassgpt.cli.tokens import piped
 
 
@@ -20,11 +22,7 @@ def generate(
     /,
     *,
     max_new_tokens: int = 200,
-    temperature: float = 0.8,
-    top_k: int | None = None,
-    top_p: float | None = 0.95,
-    min_p: float | None = None,
-    repetition_penalty: float = 1.0,
+    sampling: Sampling = USUAL,
     stop: tuple[str, ...] = (),
     ignore_eot: bool = False,
     overflow: Literal["stop", "refuse", "slide", "crop"] = "stop",
@@ -47,11 +45,6 @@ def generate(
         prompt: The text to continue. "-" reads standard input, and so does no prompt when something is piped in; ""
             starts from the end-of-text token.
         max_new_tokens: How many tokens to write at most.
-        temperature: Below 1 bolder in likely words, 0 always the likeliest (greedy).
-        top_k: Chooses among this many likeliest tokens only.
-        top_p: Chooses among the fewest likeliest tokens that reach this probability together; 1 is all.
-        min_p: Leaves out tokens less likely than this share of the likeliest one.
-        repetition_penalty: Above 1 makes tokens that occurred less likely.
         stop: Ends before this text appears; may be given several times.
         ignore_eot: Goes on where the model would end the text.
         overflow: Where the context is full: stop there, refuse beforehand, slide (re-read its last half) or crop
@@ -80,26 +73,21 @@ def generate(
         prompt = piped().removesuffix("\n")
     if speculate is not None and (prompts is not None or n > 1):
         raise UsageError("--speculate writes one text: leave out --prompts and --n, or write them together without it")
-    params: dict[str, Any] = {
-        "max_new_tokens": max_new_tokens,
-        "temperature": temperature,
-        "top_k": top_k,
-        "top_p": top_p,
-        "min_p": min_p,
-        "repetition_penalty": repetition_penalty,
-        "stop": stop,
-        "stop_at_eot": not ignore_eot,
-        "overflow": overflow,
-        "num_top": logprobs,
-    }
     with console(stderr=True).status(f"loading {source}"):
         from glassgpt.generation.engine import NUM_ROWS
         from glassgpt.generation.prompt_file import read_prompts
         from glassgpt.generation.sampling import SamplingParams
         from glassgpt.generation.text import LanguageModel
 
-        checked = SamplingParams(**params)
-        lines = [] if prompts is None else read_prompts(prompts, checked, seed, n)
+        params = SamplingParams(
+            **asdict(sampling),
+            max_new_tokens=max_new_tokens,
+            stop=stop,
+            stop_at_eot=not ignore_eot,
+            overflow=overflow,
+            num_top=logprobs,
+        )
+        lines = [] if prompts is None else read_prompts(prompts, params, seed, n)
         gpt = LanguageModel.load(source, precision, device)
         is_draft = speculate is not None and speculate != "lookup"
         guesses = LanguageModel.load(speculate, precision, device) if is_draft else speculate
@@ -108,7 +96,7 @@ def generate(
         print_lines(gpt, lines, seed, order == "input", with_tokens=json)
         return
     writer = gpt.writer(speculate=guesses, num_rows=min(n, NUM_ROWS))
-    completions = [writer.add(prompt or "", checked, seed, choice) for choice in range(n)]
+    completions = [writer.add(prompt or "", params, seed, choice) for choice in range(n)]
     if n == 1 and not json:
         show(writer, completions[0], gpt.precision)
         return
