@@ -133,7 +133,6 @@ class Terminal:
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
-@pytest.mark.timeout(60)
 def test_a_conversation_on_a_terminal(directory):
     terminal = Terminal(directory, "--seed", 3, "--max-new-tokens", 12)
     terminal.wait_for("> ")
@@ -150,7 +149,6 @@ def test_a_conversation_on_a_terminal(directory):
     assert terminal.exit_code() == 0
 
 
-@pytest.mark.timeout(60)
 def test_ctrl_c_at_the_prompt_says_how_to_end(directory):
     terminal = Terminal(directory)
     terminal.wait_for("> ")
@@ -162,7 +160,6 @@ def test_ctrl_c_at_the_prompt_says_how_to_end(directory):
     assert terminal.exit_code() == 0
 
 
-@pytest.mark.timeout(60)
 def test_ctrl_c_stops_the_answer_and_not_the_conversation(endless, tmp_path):
     terminal = Terminal(endless, "--seed", 3, "--max-new-tokens", 8000)
     terminal.wait_for("> ")

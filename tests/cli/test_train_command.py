@@ -150,17 +150,21 @@ def test_killed_by_sigterm_in_one_process_and_continued_in_another(capsys):
         assert parts.read(name) == whole.read(name)
 
 
-@pytest.mark.timeout(120)
 def test_a_closed_terminal_saves_the_run():
     pty = pytest.importorskip("pty")
     arguments = ["my.txt", *TINY, "--steps", "1000000", "--checkpoint.every", "1000000"]
     process, terminal = pty.fork()
     if process == 0:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests may run under nohup
         os.execv(sys.executable, [sys.executable, "-m", "glassgpt", "train", *arguments])
-    while not (Path("runs/my") / METRICS).exists() or not story("runs/my"):
-        os.read(terminal, 65536)
-    os.close(terminal)
-    os.waitpid(process, 0)
+    try:
+        while not (Path("runs/my") / METRICS).exists() or not story("runs/my"):
+            os.read(terminal, 65536)
+        os.close(terminal)
+        os.waitpid(process, 0)
+    except BaseException:
+        os.kill(process, signal.SIGKILL)
+        raise
     steps = [line["step"] for line in story("runs/my") if "loss" in line]
     assert [path.name for path in Path("runs/my/checkpoints").glob("step-*")] == [f"step-{steps[-1]:08}"]
 

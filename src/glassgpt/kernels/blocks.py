@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
 import torch
@@ -23,6 +24,7 @@ from glassgpt.model.attention import attend
 from glassgpt.model.cache import Cache, LayerCache
 from glassgpt.model.gpt import GPT, MLP, Attention, Block
 
+Call = Callable[..., None]  # a function of the compiled library that sends tokens through all blocks
 FEW_OF_A_PROMPT = 8  # tokens of a bfloat16 prompt: more are faster in a way of their own
 
 
@@ -49,10 +51,12 @@ class FusedHidden:
         if prepared is None:
             prepared = self._prepared[cache] = Prepared(model, cache)
         is_prompt = prepared.is_bfloat16 and tokens.shape[1] > 1
-        if tokens.numel() > (FEW_OF_A_PROMPT if is_prompt else prepared.most):
+        is_few = tokens.numel() <= (FEW_OF_A_PROMPT if is_prompt else prepared.most)
+        call = prepared.few if is_few else prepared.many
+        if call is None:
             return (read_prompt if prepared.is_bfloat16 else GPT.hidden)(model, tokens, cache)
         x = model.token_embedding(tokens) + model.position_embedding(cache.begin(tokens.shape[1]))  # (B, T, C)
-        prepared.run(x, cache)
+        prepared.run(call, x, cache)
         cache.end(tokens.shape[1])
         return model.final_norm(x)
 
@@ -61,20 +65,25 @@ class FusedHidden:
 
 
 class Prepared:
-    """A model and a cache as the library sees them; it computes up to ``most`` tokens at once, 0 if it cannot.
+    """A model and a cache as the library sees them. Its function ``few`` computes up to ``most`` tokens at once, its
+    function ``many`` any number of a bfloat16 model; a function is None where it cannot.
 
-    In float32 it takes any number: whatever reads a token, in whatever company, then gives it the same bits. More than
-    a few tokens of a bfloat16 model have a way of their own, ``read_prompt``.
+    In float32 ``most`` is any number: whatever reads a token, in whatever company, then gives it the same bits.
     """
 
     def __init__(self, model: GPT, cache: Cache):
         self.most, self.is_bfloat16 = 0, False
+        self.few: Call | None = None
+        self.many: Call | None = None
         if not fits(model, cache):
             return
         blocks = [block for block in model.blocks if isinstance(block, Block)]
         storages = {linear.matrix()[0] for block in blocks for linear in linears(block)}
         self.most = sys.maxsize if storages == {Storage.FLOAT32} else MOST_ROWS
         self.is_bfloat16 = storages == {Storage.BFLOAT16} and prompts.is_available()
+        self.few = lib.glassgpt_blocks if (lib := library()) else None
+        if self.is_bfloat16 and prompts.fits(blocks[0]):
+            self.many = lib.glassgpt_prompt if (lib := prompts.library()) else None
         # Storages, not tensors: the memory must stay, even if a parameter is given other contents.
         self.kept = [tensor.untyped_storage() for tensor in (*model.parameters(), *model.buffers())]
         self.blocks = (BlockPointers * len(blocks))(*map(pointers, blocks))
@@ -83,14 +92,12 @@ class Prepared:
         values = addresses(*(layer.v.data_ptr() for layer in cache.layers))
         self.cache = CachePointers(keys, values, *cache.layers[0].k.stride()[:3])
 
-    def run(self, x: Tensor, cache: Cache) -> None:
+    def run(self, call: Call, x: Tensor, cache: Cache) -> None:
         """Sends x (B, T, C) through all blocks, in place, and appends keys and values to the cache."""
         B, T, _ = x.shape
         rows, lengths = (ctypes.c_int64 * B)(*cache.rows), (ctypes.c_int64 * B)(*cache.lengths)
         blocks, places, num_threads = self.blocks, ctypes.byref(self.cache), torch.get_num_threads()
-        lib = library()
-        assert lib is not None
-        lib.glassgpt_blocks(blocks, len(blocks), x.data_ptr(), B, T, places, rows, lengths, num_threads)
+        call(blocks, len(blocks), x.data_ptr(), B, T, places, rows, lengths, num_threads)
 
 
 def fits(model: GPT, cache: Cache) -> bool:

@@ -32,11 +32,9 @@ COMMON = [
     "-ffp-contract=fast",
     "-Wno-psabi",
 ]
+AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma"]
 # Instruction sets by torch's names for them; any other is left to what the compiler takes for granted.
-INSTRUCTIONS = {
-    "AVX512": ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma"],
-    "AVX2": ["-mavx2", "-mfma"],
-}
+INSTRUCTIONS = {"AVX512_BF16": [*AVX512, "-mavx512bf16"], "AVX512": AVX512, "AVX2": ["-mavx2", "-mfma"]}
 
 
 @functools.cache

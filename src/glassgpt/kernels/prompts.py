@@ -1,19 +1,22 @@
-"""A prompt through all blocks of a model with bfloat16 matrices: products in bfloat16 by oneDNN.
+"""A prompt through all blocks of a model with bfloat16 matrices, products in bfloat16: by the library or by oneDNN.
 
-The residual stream, norms, the cache and the attention within a prompt stay float32, sums inside a product too;
-attention to what was read before is bfloat16. The twin is ``GPT.hidden`` of the same
-model, which rounds inputs and outputs of its products to bfloat16 as well, but converts between each two operations:
-that takes longer than the products.
+The residual stream, norms, the cache and sums stay float32. The twin is ``GPT.hidden`` of the same model, which rounds
+inputs and outputs of its products to bfloat16 as well, but converts between each two operations: that takes longer than
+the products.
 
 B sequences, T new tokens, C emb_dim, D head_dim, I in, O out
 """
 
 from __future__ import annotations
 
+import ctypes
+import functools
+
 import torch
 from torch import Tensor, nn
 
 from glassgpt.kernels import training
+from glassgpt.kernels.compiled import load
 from glassgpt.model.attention import attend
 from glassgpt.model.cache import Cache
 from glassgpt.model.gpt import GPT, Block
@@ -28,8 +31,30 @@ def is_available() -> bool:
     )
 
 
+@functools.cache
+def library(instructions: str | None = None) -> ctypes.CDLL | None:
+    """``native/prompt.cpp``, or None; arguments as in ``compiled.load``. By default None, too, where oneDNN is as fast:
+    the processor has no instruction for products in bfloat16, or one for whole tiles of them."""
+    if instructions is None:
+        if torch.backends.cpu.get_cpu_capability() != "AVX512" or not torch.cpu._is_avx512_bf16_supported():
+            return None
+        if torch.cpu._is_amx_tile_supported():
+            return None
+        instructions = "AVX512_BF16"
+    if (lib := load("prompt", instructions)) is None:
+        return None
+    pointer, count = ctypes.c_void_p, ctypes.c_int64
+    lib.glassgpt_prompt.argtypes = [pointer, count, pointer, count, count, pointer, pointer, pointer, ctypes.c_int]
+    return lib
+
+
+def fits(block: Block) -> bool:
+    """Whether ``native/prompt.cpp`` computes blocks of this shape: it takes outputs by eights."""
+    return block.attention.head_dim % 8 == 0 and block.mlp.up.out_features % 8 == 0
+
+
 def read_prompt(model: GPT, tokens: Tensor, cache: Cache) -> Tensor:
-    """``model.hidden(tokens, cache)``: the last hidden states (B, T, C) of tokens (B, T)."""
+    """``model.hidden(tokens, cache)`` by oneDNN: the last hidden states (B, T, C) of tokens (B, T)."""
     B, T = tokens.shape
     x = model.token_embedding(tokens) + model.position_embedding(cache.begin(T))  # (B, T, C)
     for block, layer in zip(model.blocks, cache.layers, strict=True):
