@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import json
 import os
 import signal
@@ -27,6 +29,16 @@ def test_it_can_be_taken_again_after_the_block_and_after_an_error(tmp_path: Path
         record = json.loads((tmp_path / ".lock").read_text())
     assert record["pid"] == os.getpid()
     assert (tmp_path / ".lock").read_text() == ""
+
+
+def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(fd: int, operation: int) -> None:  # as Lustre's, mounted without -o flock
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    message = r"\.lock cannot be locked: Function not implemented\. Choose a directory"
+    with pytest.raises(OSError, match=message), exclusive(tmp_path / ".lock"):
+        pass
 
 
 def test_a_killed_holder_leaves_no_lock(tmp_path: Path) -> None:

@@ -180,6 +180,13 @@ def test_a_refused_resume_leaves_the_configuration_as_it_was(make_run, tmp_path)
     assert read_config(tmp_path / CONFIG).steps == 16
 
 
+def test_a_new_run_is_never_mixed_with_the_checkpoints_of_another(make_run, tmp_path):
+    train(make_run(), tmp_path)
+    (tmp_path / CONFIG).unlink()
+    with pytest.raises(FileExistsError, match="checkpoints holds checkpoints of a run: continue it with --resume"):
+        train(make_run(steps=8), tmp_path)
+
+
 def test_a_run_cannot_be_shortened(make_run, tmp_path):
     train(make_run(), tmp_path)
     with pytest.raises(ValueError, match="has taken 12 steps already, steps is 8: give more steps"):

@@ -21,6 +21,7 @@ def exclusive(path: Path) -> Iterator[None]:
 
     Raises:
         ValueError: another process holds it, or a process on another host did and never gave it back.
+        OSError: the file system has no locks.
     """
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     try:
@@ -29,6 +30,12 @@ def exclusive(path: Path) -> Iterator[None]:
         except BlockingIOError:
             raise ValueError(
                 f"{path.parent} is in use by {_holder(fd)}: stop it, or choose another directory"
+            ) from None
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"{path} cannot be locked: {error.strerror}. Choose a directory on another file system, or have this "
+                "one mounted with locks",
             ) from None
         here = socket.gethostname()
         # flock may not reach across hosts on a network file system, so a foreign name counts as a holder.

@@ -34,6 +34,7 @@ from glassgpt.training.start import CONFIG
 from glassgpt.training.state import Progress, restore, save
 from glassgpt.training.throughput import Throughput
 from glassgpt.training.validation import measure
+from glassgpt.weights.checkpoint import candidates
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ def train(
 
     Raises:
         FloatingPointError: a loss, gradient or weight is not finite; nothing of that step was applied or saved.
+        FileExistsError: there are checkpoints, and ``resume`` was not asked for.
         ValueError: the checkpoint belongs to another run, or the disk has no room for two.
         OSError: a checkpoint could not be written; earlier ones are intact.
     """
@@ -60,6 +62,11 @@ def train(
 
         def claim() -> None:
             stack.enter_context(checkpoints)
+            if not resume and candidates(checkpoints.directory):  # what is newest would be what has most steps
+                raise FileExistsError(
+                    f"{checkpoints.directory} holds checkpoints of a run: continue it with --resume, or choose another "
+                    "directory with --name"
+                )
             checkpoints.preflight(sum(p.nbytes for p in run.model.parameters()) + run.optimizer.num_bytes)
 
         on_main(run.world, claim)

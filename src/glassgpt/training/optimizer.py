@@ -73,10 +73,16 @@ class Optimizer:
 
     def check(self, tensors: Mapping[str, Tensor]) -> None:
         """Raises ValueError if a moment is missing or has another shape than its parameter."""
-        for name, moment in self.blank().items():
-            if name not in tensors or tensors[name].shape != moment.shape:
+        shapes = {
+            f"{name}.{moment}": parameter.shape
+            for share in self.shares
+            for name, parameter in share.parameters.items()
+            for moment in share.moments
+        }
+        for name, shape in shapes.items():
+            if name not in tensors or tensors[name].shape != shape:
                 raise ValueError(
-                    f"the optimizer state has no {name} of shape {tuple(moment.shape)}: "
+                    f"the optimizer state has no {name} of shape {tuple(shape)}: "
                     "resume with the model and the optimizer.name that the run began with"
                 )
 
