@@ -18,7 +18,7 @@ class Optimizer(BaseModel):
 
 class Run(BaseModel):
     model_config = ConfigDict(extra="forbid")
-    name: str = "run"
+    name: str = Field(default="run", pattern="^[a-z]+$")
     steps: int = 100
     compile: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -68,6 +68,7 @@ def test_values_take_the_type_of_their_field(arguments, expected):
         (["--steps", "many"], "--steps is 'many', expected a valid integer, unable to parse string as an integer"),
         (["--optimizer.lr", "-1"], "--optimizer.lr is '-1', expected greater than 0"),
         (["--precision", "half"], "--precision is 'half', expected 'float32' or 'bfloat16'"),
+        (["--name", "../up"], "--name is '../up', expected letters, digits, . _ and -, a letter or digit first"),
         (["--optimizer.betas", "[0.8"], "'[0.8' is not an array as TOML has it, such as [0.9, 0.95]"),
     ],
 )

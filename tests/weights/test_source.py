@@ -93,6 +93,15 @@ def test_without_network_and_cache_it_says_what_to_do(source, tmp_path, monkeypa
         find(source)
 
 
+def test_a_mistyped_directory_is_recognised(tmp_path, monkeypatch):
+    (tmp_path / "runs" / "demo").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"did you mean runs/demo\?"):
+        find("runs/dmeo")
+    with pytest.raises(FileNotFoundError, match=r"did you mean runs\?"):
+        find("rus")
+
+
 def test_what_cannot_be_found_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="no model 'gpt9'"):
         find("gpt9")

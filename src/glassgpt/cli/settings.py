@@ -126,6 +126,10 @@ def explain(error: ValidationError, model: type[BaseModel] | None = None, option
             lines.append(f"{name} is not a setting: {hint or 'remove it'}")
         elif problem["type"] == "missing":
             lines.append(f"{name} is missing: give it a value")
+        elif problem["type"] == "string_pattern_mismatch":  # names alone have a pattern
+            lines.append(
+                f"{name} is {problem['input']!r}, expected letters, digits, . _ and -, a letter or digit first"
+            )
         elif problem["type"] == "value_error":
             lines.append(f"{name}: {reason}" if name else reason)
         else:

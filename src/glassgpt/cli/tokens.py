@@ -60,7 +60,7 @@ def tokens(
 def piped() -> str:
     """The text on standard input."""
     if sys.stdin.isatty():
-        raise UsageError('there is no text: give one, as in glassgpt tokens "Every effort moves you", or pipe one in')
+        raise UsageError('there is no text: give one, such as "Every effort moves you", or pipe one in')
     try:
         return sys.stdin.buffer.read().decode()
     except UnicodeDecodeError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from pathlib import Path
 
 from glassgpt.model.config import ALIASES, SIZES
@@ -52,7 +53,8 @@ def find(source: str | Path) -> Path:
     if _HUB_ID.fullmatch(text):
         return _download(text)
     raise FileNotFoundError(
-        f"no model {text!r}: no such file or directory, and neither a hub id (owner/name) nor one of {_sizes()}"
+        f"no model {text!r}: no such file or directory{_lookalike(text)}, and neither a hub id (owner/name) nor one of "
+        f"{BUNDLED}, {_sizes()}"
     )
 
 
@@ -88,12 +90,23 @@ def _download(repository: str) -> Path:
             else Path(snapshot_download(repository, allow_patterns=FILES + OLDER))
         )
     except RepositoryNotFoundError as error:
-        raise FileNotFoundError(f"the hub has no model {repository!r}, and there is no such directory here") from error
+        raise FileNotFoundError(
+            f"the hub has no model {repository!r}, and there is no such directory here{_lookalike(repository)}"
+        ) from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise FileNotFoundError(
-            f"could not get {repository}: it is not in the cache ({_cache()}) and the hub did not answer. Connect to "
-            f"the network, or run `hf download {repository}` where there is one and copy that cache here (HF_HOME)"
+            f"could not get {repository}: it is no directory here{_lookalike(repository)}, it is not in the cache "
+            f"({_cache()}) and the hub did not answer. Connect to the network, or run `hf download {repository}` where "
+            "there is one and copy that cache here (HF_HOME)"
         ) from error
+
+
+def _lookalike(text: str) -> str:
+    """What is beside the place that a path names, and is called nearly so."""
+    folder = Path(text).parent
+    names = [str(path) for path in folder.iterdir()] if folder.is_dir() else []
+    close = get_close_matches(text, names, n=1, cutoff=0.8)
+    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def _cache() -> str:
