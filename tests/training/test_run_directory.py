@@ -10,6 +10,7 @@ import pytest
 from glassgpt.data.documents import SHAKESPEARE
 from glassgpt.data.prepare import Busy, locked, prepare
 from glassgpt.training.config import RunConfig
+from glassgpt.training.run import layout
 from glassgpt.training.start import start, tentative
 
 
@@ -19,6 +20,21 @@ def test_what_does_not_fit_together_leaves_nothing(tmp_path: Path):
     with pytest.raises(ValueError, match="one window needs 257"):
         start(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("batch_size", [4, 2])
+def test_a_batch_that_cannot_be_divided_is_refused(batch_size: int):
+    with pytest.raises(ValueError, match=f"a batch of {batch_size} cannot be divided over 3 ranks"):
+        layout(RunConfig(batch_size=batch_size), 3)
+
+
+def test_processes_that_do_not_fit_are_refused_before_anything_is_prepared(tmp_path: Path):
+    parallel = {"data": "fsdp", "tensor": 2}
+    config = RunConfig.model_validate({"data": {"sources": [str(SHAKESPEARE)]}, "parallel": parallel})
+    told: list[int] = []
+    with pytest.raises(ValueError, match="no whole groups of tensor 2"):
+        start(config, tmp_path / "run", report=lambda done, *_: told.append(done))
+    assert not told
 
 
 @pytest.mark.parametrize("split", ["train", "val"])

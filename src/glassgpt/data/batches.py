@@ -88,21 +88,11 @@ class Batches:
         starts: np.ndarray | None = None,
         ramp: Ramp | None = None,
     ):
-        if batch_size < 1 or batch_size % (world_size * accumulation):
-            raise ValueError(
-                f"a batch of {batch_size} cannot be divided over {world_size} ranks in {accumulation} micro-steps: "
-                f"give a multiple of {world_size * accumulation}"
-            )
+        self.micro_size = micro_size(batch_size, ramp.first if ramp else batch_size, world_size, accumulation)
         self.windows = Windows(shards, context_length, starts)
         self.ramp = ramp or Ramp(batch_size, batch_size, 0)
         self.seed = seed
         self.rank, self.world_size = rank, world_size
-        self.micro_size = batch_size // (world_size * accumulation)
-        if self.ramp.first % (world_size * self.micro_size):
-            raise ValueError(
-                f"a first batch of {self.ramp.first} cannot be divided over {world_size} ranks in micro-steps of "
-                f"{self.micro_size}: give a multiple of {world_size * self.micro_size}"
-            )
 
     def at(self, step: int) -> Batch:
         """All rows of this rank at a step: (tokens, targets), each (B / W, T) int64."""
@@ -129,6 +119,26 @@ class Batches:
             parts.append(permute(self.seed, epoch, N, np.arange(position, position + length)))
             start, count = start + length, count - length
         return np.concatenate(parts)
+
+
+def micro_size(batch_size: int, first_batch: int, world_size: int, accumulation: int) -> int:
+    """The rows of a micro-step of one rank; the first batch is that of the ramp, or a batch as all others.
+
+    Raises:
+        ValueError: one of the two cannot be divided so.
+    """
+    if batch_size < 1 or batch_size % (world_size * accumulation):
+        raise ValueError(
+            f"a batch of {batch_size} cannot be divided over {world_size} ranks in {accumulation} micro-steps: "
+            f"give a multiple of {world_size * accumulation}"
+        )
+    size = batch_size // (world_size * accumulation)
+    if first_batch % (world_size * size):
+        raise ValueError(
+            f"a first batch of {first_batch} cannot be divided over {world_size} ranks in micro-steps of {size}: "
+            f"give a multiple of {world_size * size}"
+        )
+    return size
 
 
 def fixed_batches(

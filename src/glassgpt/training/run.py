@@ -10,7 +10,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from glassgpt.data.batches import Batch, Batches
+from glassgpt.data.batches import Batch, Batches, micro_size
 from glassgpt.data.shards import Shards
 from glassgpt.kernels import onednn
 from glassgpt.kernels import training as training_kernels
@@ -38,7 +38,8 @@ class Run:
     """All that a step needs, built from a configuration, a tokenizer and a directory of shards.
 
     ``model`` holds the float32 weights, which learn; ``objective`` computes with them, on all ranks of ``world``. The
-    ranks with one ``replica`` number see the same ``rows`` windows at once.
+    ranks with one ``replica`` number see the same ``rows`` windows at once, and compute ``accumulation`` such
+    micro-batches in a step, once its batch is full.
 
     Raises:
         ValueError: tokens, tokenizer, context, batch and world do not fit each other, or the device is not there.
@@ -60,9 +61,8 @@ class Run:
             self.model = GPT(config.model.build_config(tokenizer.vocab_size))
         self.context_length = self.model.config.context_length
         check_length(self.held_out, self.context_length)
-        self.num_replicas = config.parallel.replicas(world.size)
+        self.num_replicas, self.rows, self.accumulation = layout(config, world.size)
         self.replica = world.rank // config.parallel.tensor
-        self.rows = min(config.rows, config.batch_size // self.num_replicas)
         self.batches = Batches(
             self.train, self.context_length, config.batch_size, config.seed,
             self.num_replicas, self.replica, self.accumulation, ramp=config.ramp,
@@ -104,11 +104,6 @@ class Run:
         tokens, targets = self.batches.at(step)
         return (tokens.pin_memory(), targets.pin_memory()) if self.device.type == "cuda" else (tokens, targets)
 
-    @property
-    def accumulation(self) -> int:
-        """Micro-batches that one replica computes in a step, once its batch is full."""
-        return self.config.batch_size // (self.num_replicas * self.rows)
-
     def tokens_before(self, step: int) -> int:
         """Tokens learnt from in all steps before this one."""
         return self.batches.ramp.before(step) * self.context_length
@@ -133,6 +128,19 @@ class Run:
             f"{config.optimizer.name}, {self.model.config.num_parameters:,} parameters, "
             f"{self.train.num_tokens:,} tokens of {self.tokenizer.vocab_size:,} kinds"
         )
+
+
+def layout(config: RunConfig, size: int) -> tuple[int, int, int]:
+    """How ``size`` processes share a batch: replicas, windows that each computes at once, micro-batches of each.
+
+    Raises:
+        ValueError: they cannot.
+    """
+    replicas = config.parallel.replicas(size)
+    rows = min(config.rows, max(1, config.batch_size // replicas))
+    accumulation = max(1, config.batch_size // (replicas * rows))
+    micro_size(config.batch_size, config.ramp.first, replicas, accumulation)
+    return replicas, rows, accumulation
 
 
 def make_fast(model: GPT, config: RunConfig, device: torch.device, is_divided: bool = False) -> str:

@@ -20,7 +20,7 @@ from glassgpt.parallel.world import World
 from glassgpt.tokenizer.gpt2 import gpt2
 from glassgpt.tokenizer.tokenizer import Tokenizer
 from glassgpt.training.config import DataConfig, RunConfig
-from glassgpt.training.run import Run
+from glassgpt.training.run import Run, layout
 
 CONFIG = "config.toml"
 
@@ -45,6 +45,7 @@ def start(
 
     def claim() -> str:
         check(config, directory, resume)
+        layout(config, world.size)  # not after hours of preparing
         shards = find_shards(config.data, directory / "data", report)
         verify(shards, report)
         return str(shards)
