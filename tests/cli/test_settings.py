@@ -18,7 +18,7 @@ class Optimizer(BaseModel):
 
 class Run(BaseModel):
     model_config = ConfigDict(extra="forbid")
-    name: str = Field(default="run", pattern="^[a-z]+$")
+    name: str = Field(default="run", pattern="^[a-z0-9]+$")
     steps: int = 100
     compile: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
