@@ -84,11 +84,15 @@ def test_what_cannot_be_is_one_line_and_ends_a_pipe(directory, arguments, input,
     assert message in result.stderr
 
 
-def test_a_template_of_ones_own(directory, tmp_path):
-    (tmp_path / "turn.txt").write_text("Q: {user}\nA: {assistant}\n")
-    lines = f"Hello\n/save {tmp_path / 'talk.txt'}\n"
+@pytest.mark.parametrize("content", ["Q: {user}\nA: {assistant}\n", "\ufeffQ: {user}\nA: {assistant}"])
+def test_a_template_of_ones_own(directory, tmp_path, content):
+    """Also as some editors leave it: with a mark before the first line, and the last one not ended."""
+    (tmp_path / "turn.txt").write_text(content, encoding="utf-8")
+    lines = f"Hello\nAgain\n/save {tmp_path / 'talk.txt'}\n"
     piped(directory, "--template", tmp_path / "turn.txt", "--opening", "Questions.\n", input=lines)
-    assert (tmp_path / "talk.txt").read_text().startswith("Questions.\nQ: Hello\nA: ")
+    saved = (tmp_path / "talk.txt").read_text()
+    assert saved.startswith("Questions.\nQ: Hello\nA: ")
+    assert "\nQ: Again\nA: " in saved
 
 
 class Terminal:

@@ -59,7 +59,7 @@ def chat(
         from glassgpt.generation.sampling import SamplingParams
         from glassgpt.generation.text import LanguageModel
 
-        turn = TRANSCRIPT if template is None else Template.parse(template.read_text(encoding="utf-8"))
+        turn = TRANSCRIPT if template is None else Template.parse(written(template))
         gpt = LanguageModel.load(source, precision, device)
     longest = min(LONGEST_ANSWER, gpt.model.config.context_length // 2) if max_new_tokens is None else max_new_tokens
     params = SamplingParams(**asdict(sampling), max_new_tokens=longest)
@@ -69,6 +69,12 @@ def chat(
     if is_terminal:
         note(COMMANDS)
     return converse(talk, is_terminal, json)
+
+
+def written(path: Path) -> str:
+    """The turn in a file, whose last line ends as the others do, also where an editor left that out."""
+    text = path.read_text(encoding="utf-8-sig")
+    return text + "\n" if "\n" in text.rstrip("\n") and not text.endswith("\n") else text
 
 
 def converse(chat: Chat, is_terminal: bool, as_json: bool) -> int:
