@@ -74,7 +74,7 @@ def chat(
 def written(path: Path) -> str:
     """The turn in a file, whose last line ends as the others do, also where an editor left that out."""
     text = path.read_text(encoding="utf-8-sig")
-    return text + "\n" if "\n" in text.rstrip("\n") and not text.endswith("\n") else text
+    return text + "\n" if "\n" in text and not text.endswith("\n") else text
 
 
 def converse(chat: Chat, is_terminal: bool, as_json: bool) -> int:
