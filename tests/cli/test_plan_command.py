@@ -184,6 +184,7 @@ class TestPicture:
         (["gpt2", "--gpus", "2", "--tensor", "2", "--layout", "ddp"], 2, "tensor 2 does not go with data 'ddp'"),
         (["gpt2", "--utilization", "1.5"], 2, 'Invalid value "1.5" for --utilization. Must be <= 1.'),
         (["missing.toml"], 1, "missing.toml: No such file or directory"),
+        ([__file__], 1, "test_plan_command.py is a file: give a run, a model directory"),
     ],
 )
 def test_nonsense_is_one_line(arguments, code, line, capsys):

@@ -53,3 +53,10 @@ def test_counts_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert fault["id"] == "T2"
     assert fault["failures"] == []
     assert fault["trials"] > 50
+
+
+@pytest.mark.parametrize(("option", "value"), [("--kills", "0"), ("--dir", "nowhere"), ("--dir", __file__)])
+def test_nonsense_is_one_line(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["torture", option, value]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1) and option in err

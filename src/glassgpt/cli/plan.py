@@ -144,7 +144,8 @@ def choose(model: str, book: bool) -> Setup:
         from glassgpt.weights.directory_files import load_config
         from glassgpt.weights.source import find
 
-        config = load_config(path.parent if path.is_file() else find(path)).model_copy(update=changes)
+        is_in_model = path.is_file() and path.with_name("config.json").is_file()
+        config = load_config(path.parent if is_in_model else find(path)).model_copy(update=changes)
     else:
         try:
             config = ModelConfig.named(model, **changes)

@@ -42,6 +42,8 @@ def prepare(
     """
     if not sources:
         raise UsageError("name at least one source, as in: glassgpt prepare my.jsonl --out data/my")
+    if vocab_size is not None and tokenizer != "gpt2":
+        raise UsageError("--vocab-size learns a vocabulary, --tokenizer names one: give one or the other")
 
     from glassgpt.cli.tokens import load
     from glassgpt.data.documents import find

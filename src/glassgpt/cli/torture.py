@@ -6,7 +6,11 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+from cyclopts.validators import Path as Existing
 
 from glassgpt.cli.options import console, print_json
 
@@ -15,7 +19,12 @@ if TYPE_CHECKING:
 
 
 def torture(
-    *, dir: Path = Path(), quick: bool = False, kills: int | None = None, seed: int = 0, json: bool = False
+    *,
+    dir: Annotated[Path, Parameter(validator=Existing(exists=True, file_okay=False))] = Path(),
+    quick: bool = False,
+    kills: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
+    seed: int = 0,
+    json: bool = False,
 ) -> int:
     """Kill, cut off, fill up and damage training runs on purpose, and count what was lost.
 
