@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 
 import pytest
@@ -43,6 +44,11 @@ def test_samples_are_written_with_whole_weights():
 def test_a_run_name_is_a_plain_directory_name():
     with pytest.raises(ValidationError):
         RunConfig(name="../elsewhere")
+
+
+def test_a_source_has_a_name_that_a_file_can_hold():
+    with pytest.raises(ValidationError, match=r"the name 'a\\udcff.txt' is not UTF-8: rename the file"):
+        RunConfig.model_validate({"data": {"sources": [os.fsdecode(b"a\xff.txt")]}})
 
 
 def test_a_published_size_keeps_its_values_unless_they_are_replaced():

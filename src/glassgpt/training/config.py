@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from glassgpt.data.ramp import Ramp
 from glassgpt.model.config import ModelConfig
@@ -29,6 +29,14 @@ class DataConfig(Section):
     validation: float = Field(default=0.05, gt=0, lt=1, description="share of the text held out to measure on")
     tokenizer: str = Field(default="gpt2", description="gpt2, or a directory with a tokenizer")
     vocab_size: int | None = Field(default=None, ge=257, description="learn a tokenizer of this size instead")
+
+    @field_validator("sources")
+    @classmethod
+    def _can_be_written_down(cls, sources: tuple[str, ...]) -> tuple[str, ...]:
+        for source in sources:
+            if any("\ud800" <= char <= "\udfff" for char in source):  # how Python shows other bytes of a name
+                raise ValueError(f"the name {source!r} is not UTF-8: rename the file")
+        return sources
 
 
 class ModelShape(Section):
