@@ -44,6 +44,10 @@ def test_json_is_the_certificate(source, capsys):
 
 def test_a_source_without_a_tokenizer_is_given_one(source, capsys):
     assert main(["convert", "model", "ckpt.pt", "--to", "nanogpt"]) == 0
+    out = capsys.readouterr().out
+    assert (
+        "\nnote: nanoGPT computes the exact GELU, this model its tanh approximation: logits agree to about three" in out
+    )
     assert main(["convert", "ckpt.pt", "back", "--to", "gguf"]) == 1
     assert "name it (--tokenizer gpt2)" in capsys.readouterr().err
     assert main(["convert", "ckpt.pt", "back", "--to", "hf", "--tokenizer", "model"]) == 0

@@ -94,7 +94,7 @@ def show(certificate: Certificate) -> None:
     )
     out.print(f"greedy continuations: {greedy.agreed} of {greedy.of} tokens agree")
     for remark in certificate.remarks:
-        out.print(f"note: {printable(remark)}", markup=False)
+        out.print(f"note: {printable(remark)}", markup=False, soft_wrap=True)
 
 
 def table(lines: list[TensorLine]) -> Table:
