@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from glassgpt.parallel.config import ParallelConfig
-from glassgpt.training.config import ModelShape, RunConfig, SamplesConfig
+from glassgpt.training.config import ModelShape, RunConfig, SamplesConfig, ScheduleConfig
 
 
 def test_the_toml_of_a_configuration_builds_it_again():
@@ -74,3 +74,9 @@ def test_the_configuration_stays_small():
         return sum(count(k) if isinstance(k, type) and issubclass(k, BaseModel) else 1 for k in kinds)
 
     assert count(RunConfig) < 60
+
+
+def test_a_rate_cannot_rise_and_fall_at_once():
+    with pytest.raises(ValidationError, match=r"warmup 0\.5 and schedule\.cooldown 0\.6 exceed 1 together: lower one"):
+        RunConfig(schedule=ScheduleConfig(name="wsd", warmup=0.5, cooldown=0.6))
+    RunConfig(schedule=ScheduleConfig(name="cosine", warmup=0.7))

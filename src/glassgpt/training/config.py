@@ -155,6 +155,13 @@ class RunConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _schedule_is_possible(self) -> RunConfig:
+        warmup, cooldown = self.schedule.warmup, self.schedule.cooldown
+        if self.schedule.name == "wsd" and warmup + cooldown > 1:
+            raise ValueError(f"schedule.warmup {warmup} and schedule.cooldown {cooldown} exceed 1 together: lower one")
+        return self
+
+    @model_validator(mode="after")
     def _ramp_is_possible(self) -> RunConfig:
         if (self.schedule.ramp > 0) != (self.schedule.first_batch is not None):
             raise ValueError("schedule.ramp and schedule.first_batch go together: give both, or neither")
