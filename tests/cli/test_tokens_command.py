@@ -105,4 +105,4 @@ def test_no_text_on_a_terminal_is_wrong_usage(capsys, monkeypatch):
     pipe(monkeypatch, b"")
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
     assert main(["tokens"]) == 2
-    assert 'give one, as in glassgpt tokens "Every effort moves you"' in capsys.readouterr().err
+    assert 'give one, such as "Every effort moves you"' in capsys.readouterr().err
