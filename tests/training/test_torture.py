@@ -1,6 +1,8 @@
 """Each fault on a small scale; ``pytest -m release`` injects them as often as a release does."""
 
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,6 +108,19 @@ def test_a_victim_that_fails_says_why() -> None:
 
 def test_a_victim_that_hangs_is_killed() -> None:
     assert Victim(lambda announce: time.sleep(60)).wait(patience=0.1).code == -signal.SIGKILL
+
+
+def test_ctrl_c_ends_it_and_is_no_broken_promise(tmp_path: Path) -> None:
+    script = """
+import os, signal, sys, threading
+from pathlib import Path
+from glassgpt.training.torture.rehearsal import Rehearsal
+rehearsal = Rehearsal(Path(sys.argv[1]), seed=0, steps=1_000_000)
+threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+rehearsal.finish("whole")
+"""
+    ended = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True)
+    assert ended.stderr.strip().splitlines()[-1:] == ["KeyboardInterrupt"]
 
 
 class TestDisk:

@@ -43,7 +43,8 @@ def _broken(
 ) -> str | None:
     run = rehearsal.build()
     try:
-        train(run, place, poison(run, step, luck))
+        if train(run, place, poison(run, step, luck)):
+            raise KeyboardInterrupt  # no poison sends a signal: it is the user's
         return "training went on to the end"
     except ValueError as error:
         return f"training failed for another reason: {error}"

@@ -55,9 +55,14 @@ class Rehearsal:
         return place
 
     def finish(self, name: str) -> Path:
-        """The directory of a run that nothing interrupts."""
+        """The directory of a run that nothing interrupts.
+
+        Raises:
+            KeyboardInterrupt: a signal did: the user's, who wants all of it to end.
+        """
         place = self.place(name)
-        train(self.build(), place)
+        if train(self.build(), place):
+            raise KeyboardInterrupt
         return place
 
 
