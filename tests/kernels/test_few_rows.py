@@ -45,6 +45,16 @@ def test_every_storage_equals_the_dense_product(instructions, out, inputs):
             torch.testing.assert_close(product(x[:rows], Matrix(*fields), lib), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("instructions", SETS)
+def test_a_row_gives_the_same_bits_beside_any_others(instructions):
+    weight, bias, x = random(67, 768), random(67), random(17, 768)
+    half, int8, int4 = weight.bfloat16(), Int8.of(weight), Int4.of(weight, 32)
+    for fields in (float_matrix(weight, bias), float_matrix(half, bias), int8.fields(bias), int4.fields(bias)):
+        alone = torch.cat([product(row, Matrix(*fields), library(instructions)) for row in x.split(1)])
+        for rows in range(2, 18):
+            assert torch.equal(product(x[:rows], Matrix(*fields), library(instructions)), alone[:rows])
+
+
 def test_any_number_of_threads_gives_the_same_bits():
     x, weight = random(3, 64), random(1000, 64)
     fields = float_matrix(weight, None)

@@ -82,10 +82,8 @@ void int8_dots(const Matrix& m, const Rounded& x, const Rows& y, int64_t row, in
             for (int r = 0; r < R; r++) totals[j][r] += floats(parts[j][r]) * x.row_scales(row + r)[block / BLOCK];
     }
     for (int j = 0; j < O; j++)
-        for (int r = 0; r < R; r++) {
-            const float total = sum(totals[j][r]) * ((const float*)m.scales)[o + j];
-            y[row + r][o + j] = m.add_bias(o + j, total);
-        }
+        for (int r = 0; r < R; r++)  // one rounding: a compiler left free would take one for some numbers of rows only
+            y[row + r][o + j] = std::fma(sum(totals[j][r]), ((const float*)m.scales)[o + j], m.add_bias(o + j, 0));
 }
 
 template <int R, int T>
