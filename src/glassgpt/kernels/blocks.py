@@ -25,7 +25,7 @@ from glassgpt.model.cache import Cache, LayerCache
 from glassgpt.model.gpt import GPT, MLP, Attention, Block
 
 Call = Callable[..., None]  # a function of the compiled library that sends tokens through all blocks
-FEW_OF_A_PROMPT = 8  # tokens of a bfloat16 prompt: more are faster in a way of their own
+FEW_OF_A_PROMPT = 24  # tokens of a bfloat16 prompt: more are faster in a way of their own
 
 
 def use_fused_blocks(model: GPT) -> None:

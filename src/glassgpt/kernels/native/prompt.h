@@ -14,7 +14,6 @@
 constexpr int64_t PANEL = 3 * LANES;  // tokens that a weight meets at once: as the registers allow, with TALL outputs
 constexpr int64_t NEAR = 640 * 1024;  // bytes of activations that stay in a core's cache while weights pass by
 
-constexpr int64_t SOON = 12;          // pairs of a panel that are fetched before they are needed
 
 // Activations in float32, (C, tokens).
 struct Columns {
@@ -56,7 +55,6 @@ __attribute__((noinline)) static void multiply(const uint16_t* weights, int64_t 
     for (int64_t pair = 0; pair < half; pair++) {
         const uint32_t* from = x + pair * PANEL;
         const Words one = read<Words>(from), two = read<Words>(from + LANES), three = read<Words>(from + 2 * LANES);
-        for (int64_t part = 0; part < PANEL; part += LANES) __builtin_prefetch(from + SOON * PANEL + part);
 #pragma GCC unroll 8
         for (int64_t r = 0; r < TALL; r++) {
             const Words weight = Words{} + read<uint32_t>(weights + r * stride + 2 * pair);
