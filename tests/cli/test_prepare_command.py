@@ -61,6 +61,7 @@ def test_json_says_the_same(capsys):
         (["a.txt", "--out", "data", "--val-fraction", "-1"], 2, "--val-fraction"),
         (["a.txt", "--out", "data", "--vocab-size", "100"], 1, "cannot hold 256 bytes"),
         (["a.txt", "--out", "data", "--vocab-size", "512", "--tokenizer", "classics"], 2, "give one or the other"),
+        (["a.txt", "--out", "a.txt"], 1, "a.txt is a file: name a directory"),
     ],
 )
 def test_what_cannot_be_is_one_line(capsys, arguments: list[str], code: int, message: str):

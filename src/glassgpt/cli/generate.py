@@ -27,7 +27,7 @@ def generate(
     ignore_eot: bool = False,
     overflow: Literal["stop", "refuse", "slide", "crop"] = "stop",
     seed: int | None = None,
-    n: Annotated[int, Parameter(validator=Number(gte=1))] = 1,
+    n: Annotated[int, Parameter(validator=Number(gte=1, lte=100_000))] = 1,
     prompts: Path | None = None,
     order: Literal["input", "completion"] = "input",
     logprobs: Annotated[int, Parameter(validator=Number(gte=0, lte=20))] = 0,

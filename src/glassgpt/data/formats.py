@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, NamedTuple
 COMPRESSIONS = (".gz", ".xz", ".zst")
 PIECE = 2**20  # characters of a long text handed on together
 LONGEST_WORD = 2**22  # characters
+ANOTHER = "name another field with --field, or --data.field of glassgpt train"
 LONGEST_LINE = 2**24  # bytes
 
 # GPT-2 cuts text into words, and never one that goes on from a visible character to a space or line feed: a text may
@@ -121,9 +122,9 @@ def text_of(record: dict[str, Any], field: str, where: str) -> str:
         raise missing(field, record, where)
     text = record[field]
     if text is None:
-        raise ValueError(f"{where}: field {field!r} is null: remove the record, or name another field with --field")
+        raise ValueError(f"{where}: field {field!r} is null: remove the record, or {ANOTHER}")
     if not isinstance(text, str):
-        raise ValueError(f"{where}: field {field!r} is no string but {type(text).__name__}: name another with --field")
+        raise ValueError(f"{where}: field {field!r} is no string but {type(text).__name__}: {ANOTHER}")
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -134,7 +135,7 @@ def text_of(record: dict[str, Any], field: str, where: str) -> str:
 
 
 def missing(field: str, names: Iterable[str], where: str) -> ValueError:
-    return ValueError(f"{where} has no field {field!r}: name one it has with --field: {', '.join(names) or 'none'}")
+    return ValueError(f"{where} has no field {field!r}, only {', '.join(names) or 'none'}: {ANOTHER}")
 
 
 def not_utf8(where: str, offset: int) -> ValueError:

@@ -44,10 +44,13 @@ def prepare(
 
     Raises:
         FileNotFoundError: there is no such source.
+        FileExistsError: ``out`` is a file.
         ValueError: a source is not what its name says, ``out`` holds something else, or nothing is left to train on.
         Busy: another process prepares ``out``.
     """
     out, paths = Path(out), find(sources)
+    if out.exists() and not out.is_dir():
+        raise FileExistsError(f"{out} is a file: name a directory")
     for path in paths:
         next(pieces(path, field))  # what cannot be read at all is said now, not after hours with the files before it
     request = Request(

@@ -69,7 +69,7 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
         ValueError: it is empty.
     """
     if not (run / METRICS).is_file():
-        raise FileNotFoundError(f"{run} is not a run: it has no {METRICS}")
+        raise FileNotFoundError(f"{run} is not a run: it has no {METRICS}; name a directory that glassgpt train made")
     if not (metrics := read(run / METRICS)):
         raise ValueError(f"{run} has not finished its first step yet")
     return metrics

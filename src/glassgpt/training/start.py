@@ -81,7 +81,9 @@ def reopen(directory: Path) -> Run:
     """
     path, own = directory / CONFIG, directory / "data"
     if not path.is_file():
-        raise FileNotFoundError(f"{directory} is not a run: it has no {CONFIG}")
+        raise FileNotFoundError(
+            f"{directory} is not a run: it has no {CONFIG}; name a directory that glassgpt train made"
+        )
     config = read_config(path)
     shards = own if (own / MANIFEST).exists() else Path(config.data.sources[0])
     here = {"device": "cpu", "precision": "float32", "compile": False, "parallel": ParallelConfig()}
