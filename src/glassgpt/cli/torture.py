@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,11 +57,7 @@ def torture(
     out = console(stderr=json)
     out.print("  ".join(f"{name} {value}" for name, value in machine.items()), style="dim", soft_wrap=True)
     outcomes = []
-    with (
-        tempfile.TemporaryDirectory(prefix="glassgpt-torture-", dir=dir) as place,
-        without_warnings(),
-        ended_by_sigterm(),
-    ):
+    with tempfile.TemporaryDirectory(prefix="glassgpt-torture-", dir=dir) as place, without_warnings():
         for outcome in suite.torture(Path(place), quick, kills, seed):
             out.print(describe(outcome), soft_wrap=True)
             outcomes.append(outcome)
@@ -83,16 +77,6 @@ def without_warnings() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
-
-
-@contextmanager
-def ended_by_sigterm() -> Iterator[None]:
-    """Lets SIGTERM end the block as an exception does, so that directories and mounts are removed."""
-    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def describe(outcome: Outcome) -> str:
