@@ -28,7 +28,7 @@ def count(world: World, config: ParallelConfig) -> list[Counter[str]]:
     tokens = torch.zeros(2, 16, dtype=torch.long)
     counts = []
     for is_last in (False, False, True):
-        with profile(activities=[ProfilerActivity.CPU]) as profiler, micro_step(objective, is_last):
+        with profile(activities=[ProfilerActivity.CPU], acc_events=True) as profiler, micro_step(objective, is_last):
             objective(tokens, tokens).backward()
         counts.append(Counter(event.name for event in profiler.events() if event.name.startswith("c10d::")))
     return counts
