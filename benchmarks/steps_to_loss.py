@@ -8,7 +8,7 @@ Both see the same windows in the same order, 131,072 tokens a step, and are meas
 nanoGPT: AdamW, 6e-4 after 10 % warm-up, cosine to a tenth, decay 0.1, clipping at 1. glassgpt: Muon for the matrices in
 the blocks and AdamW for the rest, projections that start at zero, and a rate that falls over the last 60 % of its
 steps. The directory holds tokens as ``glassgpt prepare`` writes them, or train and val .bin files. ``--small`` compares
-the two recipes at a size that a CPU finishes within the hour; nanoGPT's rate was chosen for 124M, so try others, too.
+the two recipes at a size that a CPU finishes within the hour; both rates were chosen for 124M, so try others, too.
 """
 
 from __future__ import annotations
@@ -45,7 +45,6 @@ Curve = dict[int, float]  # step -> held-out loss in nats
 SMALL = {"context_length": 128, "emb_dim": 256, "num_heads": 4, "num_layers": 6}
 TINY = {"context_length": 64, "emb_dim": 64, "num_heads": 2, "num_layers": 2}
 DECAY, BETAS = 0.1, (0.9, 0.95)  # nanoGPT's
-OPTIMIZER = OptimizerConfig(name="muon", lr=2e-3)
 SCHEDULE = ScheduleConfig(name="wsd", warmup=0.02, cooldown=0.6, floor=0.0)
 
 
@@ -58,6 +57,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=900, help="of nanoGPT")
     parser.add_argument("--peak", type=float, default=6e-4, help="nanoGPT's highest learning rate")
     parser.add_argument("--our-steps", type=int, default=600)
+    parser.add_argument("--our-peak", type=float, default=2e-3, help="glassgpt's highest learning rate")
     parser.add_argument("--step-tokens", type=int, default=131_072)
     parser.add_argument("--rows", type=int, default=64, help="windows computed at once")
     parser.add_argument("--every", type=int, default=25, help="steps between measurements of glassgpt")
@@ -162,7 +162,7 @@ def ours(shape: ModelConfig, args: argparse.Namespace) -> Curve:
             zero_residual=True,
             **shape.model_dump(include={"context_length", "emb_dim", "num_heads", "num_layers"}),
         ),
-        optimizer=OPTIMIZER,
+        optimizer=OptimizerConfig(name="muon", lr=args.our_peak),
         schedule=SCHEDULE,
         evaluation=EvaluationConfig(every=args.every, windows=args.windows),
         checkpoint=CheckpointConfig(every=args.our_steps),
