@@ -33,15 +33,13 @@ def is_available() -> bool:
 
 @functools.cache
 def library(instructions: str | None = None) -> ctypes.CDLL | None:
-    """``native/prompt.cpp``, or None; arguments as in ``compiled.load``. By default None, too, where oneDNN is as fast:
-    the processor has no instruction for products in bfloat16, or one for whole tiles of them."""
-    if instructions is None:
-        if torch.backends.cpu.get_cpu_capability() != "AVX512" or not torch.cpu._is_avx512_bf16_supported():
-            return None
-        if torch.cpu._is_amx_tile_supported():
-            return None
-        instructions = "AVX512_BF16"
-    if (lib := load("prompt", instructions)) is None:
+    """``native/prompt.cpp``, or None; arguments as in ``compiled.load``. By default None, too, on a processor without
+    instructions for products in bfloat16, or with those for whole tiles (AMX), which oneDNN has."""
+    has_avx512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
+    is_made_for_it = has_avx512 and torch.cpu._is_avx512_bf16_supported() and not torch.cpu._is_amx_tile_supported()
+    if instructions is None and not is_made_for_it:
+        return None
+    if (lib := load("prompt", instructions or "AVX512_BF16")) is None:
         return None
     pointer, count = ctypes.c_void_p, ctypes.c_int64
     lib.glassgpt_prompt.argtypes = [pointer, count, pointer, count, count, pointer, pointer, pointer, ctypes.c_int]
