@@ -14,7 +14,6 @@
 constexpr int64_t PANEL = 3 * LANES;  // tokens that a weight meets at once: as the registers allow, with TALL outputs
 constexpr int64_t NEAR = 640 * 1024;  // bytes of activations that stay in a core's cache while weights pass by
 
-
 // Activations in float32, (C, tokens).
 struct Columns {
     float* data;
