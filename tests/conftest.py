@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub
+# A shell lets what it starts in the background ignore Ctrl-C, and what that starts ignores it, too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 import torch

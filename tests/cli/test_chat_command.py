@@ -103,7 +103,6 @@ class Terminal:
         self.screen = ""
         self.pid, self.file = pty.fork()
         if self.pid == 0:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell lets what runs in the background ignore it
             os.execve(sys.executable, command(*arguments), ENVIRONMENT)
 
     def type(self, text: str) -> None:
