@@ -6,8 +6,6 @@ import os
 import signal
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub
-# A shell lets what it starts in the background ignore Ctrl-C, and what that starts ignores it, too.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 import torch
@@ -20,6 +18,9 @@ from glassgpt.model.gpt import GPT, initialize
 from glassgpt.tokenizer.gpt2 import gpt2
 from glassgpt.tokenizer.tokenizer import Tokenizer
 from glassgpt.tokenizer.vocabulary import BYTES
+
+# A shell lets what it starts in the background ignore Ctrl-C, and what that starts ignores it, too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

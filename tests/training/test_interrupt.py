@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import weakref
+from collections.abc import Iterator
 
 import pytest
 
@@ -16,6 +17,14 @@ from glassgpt.training.interrupt import ECHO, Interrupt
 class Alarm:
     def ring(self) -> None:
         raise AssertionError("nothing is overdue")
+
+
+@pytest.fixture(autouse=True)
+def hang_up() -> Iterator[None]:
+    """SIGHUP as a terminal has it: these tests may run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize(
